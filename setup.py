@@ -1,0 +1,73 @@
+"""The extension modules and the switches of their build; all else is in pyproject.toml.
+
+    FASTCORE_NO_EXTENSIONS=1       build none: the pure twin runs
+    FASTCORE_REQUIRE_COMPILED=1    fail where they cannot be built, instead of warning once
+    FASTCORE_DEBUG=1               no optimisation, debug symbols, assertions
+    FASTCORE_SANITIZE=1            AddressSanitizer and UndefinedBehaviorSanitizer
+
+The modules are built all or none, so that the two twins are never mixed.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+
+def switched(name):
+    return os.environ.get(name, "") not in ("", "0")
+
+
+SANITIZE, DEBUG = switched("FASTCORE_SANITIZE"), switched("FASTCORE_DEBUG")
+FLAVOUR = "sanitize" if SANITIZE else "debug" if DEBUG else "release"
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+COMPILE_FLAGS = {
+    "sanitize": ["-O1", "-g", "-UNDEBUG", *SANITIZERS],
+    "debug": ["-O0", "-g3", "-UNDEBUG"],
+    "release": ["-O2", "-fno-plt", "-fvisibility=hidden"],
+}
+LINK_FLAGS = {"sanitize": SANITIZERS}
+DIRECTIVES = {"language_level": 3, "embedsignature": True}
+
+
+class BuildAllOrNone(build_ext):
+    """`build_ext` that translates with Cython first, and where anything fails says so once and builds nothing."""
+
+    def run(self):
+        try:
+            from Cython.Build import cythonize
+
+            self.extensions = cythonize(
+                self.extensions, build_dir=f"build/cython-{FLAVOUR}", compiler_directives=DIRECTIVES, quiet=True
+            )
+            super().run()
+        except (Exception, SystemExit) as error:
+            if switched("FASTCORE_REQUIRE_COMPILED"):
+                raise
+            for extension in self.extensions:
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+            self.extensions = []
+            print(
+                f"WARNING: fastcore's compiled modules could not be built ({type(error).__name__}: {error}).\n"
+                "         The pure-Python twin will run: same behaviour, slower. For the compiled ones install a C\n"
+                "         compiler and Python's headers (Debian: apt-get install gcc python3-dev), then install again.",
+                file=sys.stderr,
+            )
+
+
+EXTENSIONS = [
+    Extension(
+        ".".join(path.with_suffix("").parts),
+        [path.as_posix()],
+        extra_compile_args=COMPILE_FLAGS[FLAVOUR],
+        extra_link_args=LINK_FLAGS.get(FLAVOUR, []),
+    )
+    for path in sorted(Path("fastcore/compiled").glob("*.pyx"))
+]
+
+setup(
+    ext_modules=[] if switched("FASTCORE_NO_EXTENSIONS") else EXTENSIONS,
+    cmdclass={"build_ext": BuildAllOrNone},
+)
