@@ -1,0 +1,51 @@
+"""Every limit of a server, named with its unit. What accumulates somewhere is bounded by a field here."""
+
+from dataclasses import dataclass, fields
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker accepts before it refuses. All values are positive integers, times are seconds.
+
+    Example: ``Limits(body=256 * MIB, idle_timeout=15)``.
+    """
+
+    params_bytes: int = 128 * KIB
+    """Bytes of one request's PARAMS stream; over it the client gets 431."""
+    params_count: int = 1000
+    """Name-value pairs of one request; over it the client gets 431."""
+    body: int = 64 * MIB
+    """Bytes of one request's body; over it the client gets 413."""
+    body_memory: int = 256 * KIB
+    """Bytes of one body kept in memory; what is longer goes to an unnamed temporary file."""
+    connections: int = 1000
+    """Connections open in one worker; further ones wait in the listener's queue."""
+    requests_per_connection: int = 100
+    """Requests active at once on one connection (multiplexing); over it the client gets FCGI_OVERLOADED, or
+    FCGI_CANT_MPX_CONN where the limit is 1."""
+    output_buffer: int = 256 * KIB
+    """Bytes of answers waiting for a slow reader before its application's iterator is left alone."""
+    stderr_bytes: int = 64 * KIB
+    """Bytes of error text waiting for one request; what is longer is cut."""
+    header_timeout: int = 20
+    """Seconds from a connection's opening, or a request's beginning, to the end of its PARAMS; then it is closed."""
+    body_timeout: int = 60
+    """Seconds without a byte of an unfinished body; then the client gets 408."""
+    idle_timeout: int = 75
+    """Seconds that a kept connection may wait for its next request; then it is closed."""
+    write_timeout: int = 60
+    """Seconds without a byte taken by a reader; then its connection is closed."""
+    linger_timeout: int = 5
+    """Seconds that input is still read and thrown away after an early answer, so that the answer is not lost."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not int or value <= 0:
+                raise ValueError(f"Limits.{field.name} must be a positive int, not {value!r}")
+
+
+DEFAULT_LIMITS = Limits()
