@@ -1,0 +1,135 @@
+"""One entry of the table, checked and parsed: what the pattern means and which parameters it has.
+
+Python's own parser (`re._parser`) is the only reader of patterns, so there is no second dialect. A route keeps the
+parse tree; its `re.Pattern` is compiled only when somebody needs it: that costs more than the rest of registration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from re import _compiler, _parser  # type: ignore[attr-defined]
+from typing import Any
+
+from fastcore.routing.errors import PatternError
+from fastcore.routing.shorthand import CONVERTERS, Converter, ShorthandError, translate
+
+SubPattern = Any  # re._parser.SubPattern: a sequence of (operator, argument), untyped in the standard library
+
+
+class Route:
+    """One route: `pattern` as written, `regex` what it means, `target` what it leads to, `name` if it has one.
+
+    `index` is its position in the table: the route with the lowest index that matches wins. `groups` maps each
+    parameter's name to its group number; `converters` has the shorthand's, by parameter name; `flags` are re's.
+    """
+
+    __slots__ = ("_compiled", "_tree", "converters", "flags", "groups", "index", "name", "pattern", "regex", "target")
+
+    def __init__(
+        self,
+        index: int,
+        pattern: str | re.Pattern[str],
+        target: Any,
+        name: str | None = None,
+        flags: int = 0,
+        converters: Mapping[str, Converter] = CONVERTERS,
+    ) -> None:
+        self.index, self.target, self.name = index, target, name
+        self._compiled: re.Pattern[str] | None = None
+        self.converters: Mapping[str, Converter] = {}
+        if isinstance(pattern, re.Pattern):
+            self.pattern, self.regex, flags = pattern.pattern, pattern.pattern, pattern.flags
+            self._compiled = pattern
+        elif isinstance(pattern, str):
+            self.pattern = pattern
+            try:
+                translation = translate(pattern, converters)
+            except ShorthandError as error:
+                raise PatternError(str(error), index=index, pattern=pattern, position=error.position) from None
+            self.regex, self.converters = translation.regex, translation.converters
+        if not isinstance(getattr(self, "regex", None), str):
+            raise PatternError("a pattern is text or a compiled pattern of text", index=index, pattern=pattern)
+        self._tree: SubPattern = self._parse(flags & ~re.DEBUG)
+        state = self._tree.state
+        self.flags: int = state.flags
+        self.groups: dict[str, int] = state.groupdict
+
+    def _parse(self, flags: int) -> SubPattern:
+        try:
+            return _parser.parse(self.regex, flags)
+        except re.error as error:
+            position = error.pos if self.regex == self.pattern else None
+            raise PatternError(error.msg, index=self.index, pattern=self.pattern, position=position) from None
+        except RecursionError:
+            raise PatternError("nested too deeply", index=self.index, pattern=self.pattern) from None
+        except (ValueError, OverflowError) as error:
+            raise PatternError(str(error), index=self.index, pattern=self.pattern) from None
+
+    @property
+    def tree(self) -> SubPattern:
+        """The parse tree, as `re._parser` made it; it is not to be changed."""
+        return self._tree
+
+    @property
+    def compiled(self) -> re.Pattern[str]:
+        """The route as a compiled pattern. Raises PatternError where Python refuses it only now (look-behind)."""
+        if self._compiled is None:
+            try:
+                self._compiled = re.compile(self.regex, self.flags)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise PatternError(str(error), index=self.index, pattern=self.pattern) from None
+        return self._compiled
+
+    def convert(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """The parameters' values, by the shorthand's converters; others stay text. Raises ValueError.
+
+        Example: for ``/user/<int:id>/``, ``route.convert({"id": "7"}) == {"id": 7}``.
+        """
+        converters = self.converters
+        return {n: converters[n].to_value(text) if n in converters else text for n, text in parameters.items()}
+
+    def __repr__(self) -> str:
+        name = f", name={self.name!r}" if self.name is not None else ""
+        return f"<route {self.index}: {self.pattern!r} -> {describe_target(self.target)}{name}>"
+
+
+def read_table(
+    table: Iterable[Any], flags: int = 0, converters: Mapping[str, Converter] = CONVERTERS
+) -> tuple[Route, ...]:
+    """The routes of a table of `(pattern, target)` and `(pattern, target, name)`. Raises PatternError."""
+    routes: list[Route] = []
+    names: dict[str, int] = {}
+    for index, entry in enumerate(table):
+        if not isinstance(entry, (tuple, list)) or len(entry) not in (2, 3):
+            raise PatternError("an entry is (pattern, target) or (pattern, target, name)", index=index, pattern=entry)
+        pattern, target = entry[0], entry[1]
+        name = entry[2] if len(entry) == 3 else None
+        if name is not None:
+            if not isinstance(name, str):
+                raise PatternError(f"a name is text, not {name!r}", index=index, pattern=pattern)
+            if name in names:
+                raise PatternError(f"the name {name!r} is that of route {names[name]}", index=index, pattern=pattern)
+            names[name] = index
+        routes.append(Route(index, pattern, target, name, flags, converters))
+    return tuple(routes)
+
+
+def compile_part(route: Route, part: Iterable[Any], flags: int) -> re.Pattern[str]:
+    """A part of a route's parse tree as a pattern of its own, compiled by Python's compiler."""
+    items = list(part)
+    state = _parser.State()
+    state.flags, state.str = flags, route.regex
+    state.groupdict = dict(route.groups)
+    state.groupwidths = list(route.tree.state.groupwidths)
+    pattern: re.Pattern[str] = _compiler.compile(_parser.SubPattern(state, items), flags)
+    return pattern
+
+
+def describe_target(target: Any) -> str:
+    """A target's name as a person would write it: `module.function`, a string as it is."""
+    name = getattr(target, "__qualname__", None)
+    if not isinstance(name, str):
+        return repr(target)
+    module = getattr(target, "__module__", None)
+    return f"{module}.{name}" if module and module != "builtins" else name

@@ -1,0 +1,331 @@
+"""From a route and parameters to the path: a template made from the pattern's own parse tree.
+
+Which text a pattern stands for is decided by *which* parameters are given, never by their values, so each
+combination of route and parameter names has one template, made once. The rules, in the order a reader meets them in a pattern:
+
+* a named group is its parameter's text; a group that is not named is its content;
+* an optional part is written when a parameter within it is given, else left out; a repeat that holds no parameter is
+  written as few times as it allows;
+* of alternatives the one that uses the most given parameters is written; two different texts are a tie, and an error;
+* a class of more than one character outside a named group is an error; `[.]` is a dot;
+* anchors and look-around write nothing: the finished path is checked against the pattern anyway.
+
+No dispatch happens here: the caller checks who takes the path.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from re import _constants as op  # type: ignore[attr-defined]
+from typing import Any
+from urllib.parse import quote
+
+from fastcore.routing.errors import AmbiguousPatternError, ParameterError, escape_controls
+from fastcore.routing.patterns import Route, SubPattern, compile_part
+
+MAX_REPEATED_PARTS = 1000
+
+_REPEATS = {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}
+_SAFE_IN_PATH = "/:@!$&'()*+,;=~-._"
+
+
+class Parameter(str):
+    """The place of a parameter in a template; its text is the parameter's name."""
+
+    __slots__ = ()
+
+
+Template = tuple[str, ...]
+
+
+class _Missing(Exception):
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+
+
+class _Unclear(Exception):
+    pass
+
+
+def make_template(route: Route, given: frozenset[str]) -> Template:
+    """What the route's path is made of, when exactly these parameters are given: text and `Parameter`s.
+
+    Raises ParameterError (missing, surplus) and AmbiguousPatternError. Example: for `^/a/(?P<id>\\d+)/$` and {"id"}
+    it is ``("/a/", Parameter("id"), "/")``.
+    """
+    surplus = given - route.groups.keys()
+    if surplus:
+        raise ParameterError(_tell_surplus(route, surplus))
+    try:
+        parts = tuple(_Writer(route, given).write(route.tree))
+    except _Missing as error:
+        raise ParameterError(f"missing {_quote_names(error.names)}") from None
+    except _Unclear as error:
+        raise AmbiguousPatternError(str(error)) from None
+    unused = given - {part for part in parts if isinstance(part, Parameter)} - _names_within(route, parts)
+    if unused:
+        raise ParameterError(f"surplus {_quote_names(unused)}: not possible together with the other parameters")
+    return _join_texts(parts)
+
+
+def _names_within(route: Route, parts: Iterable[str]) -> set[str]:
+    """Parameters that lie within another one that is written; the finished path tells whether the two agree."""
+    within: set[str] = set()
+    for part in parts:
+        if isinstance(part, Parameter):
+            within |= names_in(find_group(route, str(part))[0], route)
+    return within
+
+
+def _tell_surplus(route: Route, surplus: Iterable[str]) -> str:
+    takes = f"it takes {_quote_names(route.groups)}" if route.groups else "it takes none"
+    return f"surplus {_quote_names(surplus)}: {takes}"
+
+
+def _quote_names(names: Iterable[str]) -> str:
+    return ", ".join(repr(str(name)) for name in sorted(names))
+
+
+def _join_texts(parts: Iterable[str]) -> Template:
+    joined: list[str] = []
+    for part in parts:
+        if joined and not isinstance(part, Parameter) and not isinstance(joined[-1], Parameter):
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return tuple(joined)
+
+
+class _Writer:
+    """Writes parts of a parse tree for one set of given names; remembers what each group wrote, for references."""
+
+    def __init__(self, route: Route, given: frozenset[str]) -> None:
+        self.route, self.given = route, given
+        self.names = {number: name for name, number in route.groups.items()}
+        self.written: dict[int, list[str]] = {}
+
+    def write(self, items: SubPattern) -> list[str]:
+        parts: list[str] = []
+        missing: set[str] = set()
+        for operator, argument in items:
+            try:
+                parts += self.write_item(operator, argument)
+            except _Missing as error:
+                missing |= error.names
+        if missing:
+            raise _Missing(missing)
+        return parts
+
+    def write_item(self, operator: Any, argument: Any) -> list[str]:
+        if operator is op.LITERAL:
+            return [chr(argument)]
+        if operator is op.SUBPATTERN:
+            return self.write_group(argument[0], argument[3])
+        if operator is op.ATOMIC_GROUP:
+            return self.write(argument)
+        if operator in _REPEATS:
+            return self.write_repeat(*argument)
+        if operator is op.BRANCH:
+            return self.write_alternative(argument[1])
+        if operator is op.IN and len(argument) == 1 and argument[0][0] is op.LITERAL:
+            return [chr(argument[0][1])]
+        if operator is op.GROUPREF:
+            return self.write_reference(argument)
+        if operator is op.GROUPREF_EXISTS:
+            number, then, otherwise = argument
+            chosen = then if number in self.written else otherwise
+            return self.write(chosen) if chosen is not None else []
+        if operator in (op.AT, op.ASSERT, op.ASSERT_NOT):
+            return []
+        raise _Unclear("a class of characters outside a named group stands for more than one text")
+
+    def write_group(self, number: int | None, content: SubPattern) -> list[str]:
+        name = self.names.get(number) if number is not None else None
+        if name is None:
+            parts = self.write(content)
+        elif name in self.given:
+            parts = [Parameter(name)]
+        elif names_in(content, self.route) & self.given:
+            parts = self.write(content)
+        else:
+            raise _Missing({name})
+        if number is not None:
+            self.written[number] = parts
+        return parts
+
+    def write_repeat(self, least: int, most: Any, content: SubPattern) -> list[str]:
+        count = least
+        if least == 0 and names_in(content, self.route) & self.given:
+            count = 1
+        if count == 0:
+            return []
+        parts = self.write(content)
+        if len(parts) * count > MAX_REPEATED_PARTS:
+            raise _Unclear(f"a repeat of {count} times is too long to be written")
+        return parts * count
+
+    def write_alternative(self, alternatives: Iterable[SubPattern]) -> list[str]:
+        best: list[list[str]] = []
+        most = -1
+        missing: set[str] = set()
+        unclear: _Unclear | None = None
+        before = dict(self.written)
+        outcomes: list[dict[int, list[str]]] = []
+        for alternative in alternatives:
+            self.written = dict(before)
+            try:
+                parts = self.write(alternative)
+            except _Missing as error:
+                missing |= error.names
+                continue
+            except _Unclear as error:
+                unclear = error
+                continue
+            used = len({part for part in parts if isinstance(part, Parameter)})
+            if used > most:
+                best, most, outcomes = [], used, []
+            if used == most and parts not in best:
+                best.append(parts)
+                outcomes.append(self.written)
+        if unclear is not None and most <= 0:
+            raise unclear
+        if len(best) > 1:
+            raise _Unclear(f"its alternatives {_show_choice(best)} fit equally well")
+        if not best:
+            raise _Missing(missing)
+        self.written = outcomes[0]
+        return best[0]
+
+    def write_reference(self, number: int) -> list[str]:
+        if number not in self.written:
+            raise _Unclear("it refers to a group that has no text here")
+        return self.written[number]
+
+
+def _show_choice(choices: list[list[str]]) -> str:
+    shown = ["".join(f"<{part}>" if isinstance(part, Parameter) else part for part in parts) for parts in choices[:4]]
+    return " and ".join(repr(text) for text in shown) + (" and others" if len(choices) > 4 else "")
+
+
+def walk(items: SubPattern, flags: int) -> Iterator[tuple[Any, Any, int]]:
+    """Every item of a parse tree, outermost first, with the flags that hold where it stands."""
+    for operator, argument in items:
+        yield operator, argument, flags
+        for content, inner in contents(operator, argument, flags):
+            yield from walk(content, inner)
+
+
+def contents(operator: Any, argument: Any, flags: int) -> Iterator[tuple[SubPattern, int]]:
+    """The sub-patterns of one item, each with the flags that hold within."""
+    if operator is op.SUBPATTERN:
+        yield argument[3], combine_flags(flags, argument[1], argument[2])
+    elif operator in _REPEATS:
+        yield argument[2], flags
+    elif operator is op.BRANCH:
+        for alternative in argument[1]:
+            yield alternative, flags
+    elif operator is op.ATOMIC_GROUP:
+        yield argument, flags
+    elif operator in (op.ASSERT, op.ASSERT_NOT):
+        yield argument[1], flags
+    elif operator is op.GROUPREF_EXISTS:
+        for alternative in argument[1:]:
+            if alternative is not None:
+                yield alternative, flags
+
+
+def combine_flags(flags: int, added: int, removed: int) -> int:
+    """Flags within `(?i-s:...)`: those of the type of text (a, u) replace each other."""
+    types = re.ASCII | re.LOCALE | re.UNICODE
+    if added & types:
+        flags &= ~types
+    return (flags | added) & ~removed
+
+
+def names_in(items: SubPattern, route: Route) -> set[str]:
+    """The parameters whose groups lie within a part of the route's tree."""
+    numbers = {argument[0] for operator, argument, _ in walk(items, 0) if operator is op.SUBPATTERN}
+    return {name for name, number in route.groups.items() if number in numbers}
+
+
+def find_group(route: Route, name: str) -> tuple[SubPattern, int]:
+    """The content of a named group and the flags within it."""
+    number = route.groups[name]
+    for operator, argument, flags in walk(route.tree, route.flags):
+        if operator is op.SUBPATTERN and argument[0] == number:
+            return argument[3], combine_flags(flags, argument[1], argument[2])
+    raise KeyError(name)
+
+
+@lru_cache(maxsize=1024)
+def group_pattern(route: Route, name: str) -> re.Pattern[str]:
+    """The pattern that a parameter's text must match as a whole, judged without its surroundings."""
+    content, flags = find_group(route, name)
+    return compile_part(route, content, flags)
+
+
+def group_source(route: Route, name: str) -> str:
+    """The group's pattern as its author wrote it, for messages."""
+    start = route.regex.find(f"(?P<{name}>") + len(name) + 5
+    depth, position, in_class = 1, start, False
+    while position < len(route.regex):
+        char = route.regex[position]
+        if char == "\\":
+            position += 1
+        elif in_class:
+            in_class = char != "]" or route.regex[position - 1] in "[^"
+        elif char == "[":
+            in_class = True
+        elif char in "()":
+            depth += 1 if char == "(" else -1
+            if depth == 0:
+                break
+        position += 1
+    return escape_controls(route.regex[start:position])
+
+
+def to_text(route: Route, name: str, value: Any) -> str:
+    """A parameter's value as text. Raises ParameterError for what has no obvious text.
+
+    A shorthand's converter writes it; else text, numbers, UUIDs, dates are written as `str` does, an Enum by its value.
+    """
+    if name in route.converters and not isinstance(value, str):
+        try:
+            return route.converters[name].to_text(value)
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"{name!r} cannot be written: {error}") from None
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if value is None or isinstance(value, (bytes, bytearray, list, tuple, dict, set)):
+        raise ParameterError(f"{name!r} is a {type(value).__name__}, which has no text in a path")
+    return str(value)
+
+
+def check_texts(route: Route, texts: Mapping[str, str]) -> None:
+    """Raises ParameterError naming the first parameter whose text does not match its group."""
+    for name, text in texts.items():
+        if group_pattern(route, name).fullmatch(text) is None:
+            raise ParameterError(f"{name}={text!r} does not match {group_source(route, name)}")
+
+
+def fill(template: Template, texts: Mapping[str, str]) -> str:
+    """The path, not yet percent-encoded."""
+    return "".join([texts[part] if isinstance(part, Parameter) else part for part in template])
+
+
+def encode_path(path: str) -> str:
+    """The path as it stands in a URL: UTF-8, percent-encoded. Raises ParameterError for what no URL can carry.
+
+    Dot segments are refused, since every browser and web server resolves them away; a second slash at the start is
+    encoded, since a URL that begins with `//` names another host.
+    """
+    if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
+        raise ParameterError(f"{path!r} has a dot segment, which clients resolve away")
+    try:
+        encoded = quote(path, safe=_SAFE_IN_PATH)
+    except UnicodeEncodeError:
+        raise ParameterError(f"{path!r} holds a surrogate, which no URL can carry") from None
+    return "/%2F" + encoded[2:] if encoded.startswith("//") else encoded

@@ -1,0 +1,154 @@
+"""The router: a table of regexes, both ways. `match` finds the route of a path, `url` the path of a route.
+
+What always holds: `match` gives what trying `re.match` with each pattern in the order of the table gives, and it never
+raises for any text. How it is found is the matcher's business (`fastcore.pure.matcher` is the plain definition).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from fastcore.pure import matcher as pure_matcher
+from fastcore.routing import reverse
+from fastcore.routing.errors import (
+    ParameterError,
+    PatternError,
+    ReverseError,
+    ShadowedError,
+    UnknownTargetError,
+    escape_controls,
+)
+from fastcore.routing.patterns import Route, describe_target, read_table
+from fastcore.routing.shorthand import CONVERTERS, Converter
+
+
+class Resolved(NamedTuple):
+    """What `Router.resolve` found: the route, and its parameters' values as the shorthand's converters make them."""
+
+    route: Route
+    values: dict[str, Any]
+
+
+class Router:
+    """A table `[(pattern, target), (pattern, target, name), …]` whose first matching pattern wins.
+
+    Patterns are Python regexes, compiled patterns, or shorthand (`/user/<int:id>/`); `flags` are re's, for all patterns
+    that are not compiled; `converters` are added to the shorthand's. A target is any object; a name is unique text.
+
+    Raises PatternError with the position in the table, the pattern and a caret.
+    Example::
+
+        router = Router([(r"^/user/(?P<id>[0-9]+)/$", show_user, "user")])
+        router.match("/user/7/") == (show_user, {"id": "7"})
+        router.url("user", id=7) == "/user/7/"
+    """
+
+    def __init__(
+        self,
+        table: Iterable[Any] = (),
+        flags: int = 0,
+        *,
+        converters: Mapping[str, Converter] | None = None,
+        matcher: Any = None,
+    ) -> None:
+        known = {**CONVERTERS, **converters} if converters else CONVERTERS
+        self.routes: tuple[Route, ...] = read_table(table, flags, known)
+        self._matcher = (matcher or pure_matcher).Matcher(self.routes)
+        self.match: Callable[[str], tuple[Any, dict[str, str]] | None] = self._matcher.match
+        """`match(path) -> (target, {parameter: text}) | None`; groups that took no part are left out."""
+        self._by_target = _group_by_target(self.routes)
+        self._by_name = {route.name: [route] for route in self.routes if route.name is not None}
+        self._templates: dict[tuple[int, frozenset[str]], reverse.Template] = {}
+
+    def resolve(self, path: str) -> Resolved | None:
+        """As `match`, with the route and the parameters' values; a text that its converter refuses is a miss."""
+        found = self._matcher.find(path)
+        if found is None:
+            return None
+        route = self.routes[found[0]]
+        try:
+            return Resolved(route, route.convert(found[1]))
+        except ValueError:
+            return None
+
+    def url(self, target_or_name: Any, /, **parameters: Any) -> str:
+        """The percent-encoded path that leads to this target, or to the route of this name, with these parameters.
+
+        Of several routes the first is taken that fits the parameters, whose pattern matches the result, and that wins
+        the result in this table. Raises UnknownTargetError, ParameterError, AmbiguousPatternError or ShadowedError.
+        """
+        routes = self.find_routes(target_or_name)
+        refusals: list[tuple[Route, ReverseError]] = []
+        for route in routes:
+            try:
+                return self._url_of(route, parameters)
+            except ReverseError as error:
+                refusals.append((route, error))
+        raise _sum_up(target_or_name, refusals)
+
+    def find_routes(self, target_or_name: Any) -> list[Route]:
+        """The routes of a name, else of a target, in the order of the table. Raises UnknownTargetError."""
+        if isinstance(target_or_name, str) and target_or_name in self._by_name:
+            return self._by_name[target_or_name]
+        try:
+            routes = self._by_target.get(target_or_name, [])
+        except TypeError:
+            routes = [route for route in self.routes if route.target is target_or_name]
+        if not routes:
+            raise UnknownTargetError(f"no route has the target or name {describe_target(target_or_name)}")
+        return routes
+
+    def _url_of(self, route: Route, parameters: Mapping[str, Any]) -> str:
+        texts = {name: reverse.to_text(route, name, value) for name, value in parameters.items() if value is not None}
+        key = route.index, frozenset(texts)
+        template = self._templates.get(key)
+        if template is None:
+            template = self._templates[key] = reverse.make_template(route, key[1])
+        path = reverse.fill(template, texts)
+        found = self._matcher.find(path)
+        if found is None or found[0] != route.index or not found[1].items() >= texts.items():
+            self._refuse(route, texts, path, found)
+        return reverse.encode_path(path)
+
+    def _refuse(
+        self, route: Route, texts: Mapping[str, str], path: str, found: tuple[int, dict[str, str]] | None
+    ) -> None:
+        """Raises the error that says why `path` is not the answer for this route."""
+        reverse.check_texts(route, texts)
+        own = route.compiled.match(path)
+        if own is None:
+            raise ParameterError(f"the result {path!r} does not match the pattern")
+        for name, text in texts.items():
+            if own[name] != text:
+                raise ParameterError(f"in the result {path!r} {name!r} would be read as {own[name]!r}, not {text!r}")
+        if found is not None and found[0] != route.index:
+            raise ShadowedError(f"{path!r} is taken by {self.routes[found[0]]!r}")
+
+    def __len__(self) -> int:
+        return len(self.routes)
+
+    def __repr__(self) -> str:
+        return f"<Router of {len(self.routes)} routes>"
+
+
+def _group_by_target(routes: Iterable[Route]) -> dict[Any, list[Route]]:
+    grouped: dict[Any, list[Route]] = {}
+    for route in routes:
+        try:
+            grouped.setdefault(route.target, []).append(route)
+        except TypeError:
+            continue  # an unhashable target is found by identity
+    return grouped
+
+
+def _sum_up(asked: Any, refusals: list[tuple[Route, ReverseError]]) -> ReverseError:
+    """One error for all routes that were considered; its type is that of the one that came closest."""
+    closest = max((error for _, error in refusals), key=lambda error: _CLOSENESS.get(type(error), 0))
+    lines = [f"route {route.index} {escape_controls(route.pattern)!r}: {error}" for route, error in refusals]
+    return type(closest)(f"no URL for {describe_target(asked)}: " + "; ".join(lines))
+
+
+_CLOSENESS: dict[type, int] = {ShadowedError: 3, ParameterError: 2}
+
+__all__ = ["PatternError", "Resolved", "Router"]

@@ -1,0 +1,98 @@
+"""The shorthand `/user/<int:id>/` beside regexes: translated to a regex and a converter for each parameter.
+
+A pattern without regex operators that holds a placeholder is shorthand throughout: its text is literal and it must
+match the whole path. In a pattern that does hold regex operators only `<converter:name>` is a placeholder and the rest stays
+the regex it is. No matching happens here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_PLACEHOLDER = re.compile(r"(?<!\(\?P)<(?:(?P<converter>[A-Za-z_]\w*):)?(?P<name>[A-Za-z_]\w*)>")
+_OPERATORS = re.compile(r"[\\^$*+?{}\[\]|()]")
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """How one kind of parameter is written in a path.
+
+    `regex` is what its text must match (without named groups); `to_value` makes the value of the text (ValueError: the
+    text is none); `to_text` the text of a value.
+    Example: ``Converter("[0-9a-f]+", lambda text: int(text, 16), "{:x}".format)``.
+    """
+
+    regex: str
+    to_value: Callable[[str], Any] = str
+    to_text: Callable[[Any], str] = str
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "int": Converter("[0-9]+", int, lambda value: str(int(value))),
+    "str": Converter("[^/]+"),
+    "path": Converter(".+"),
+    "uuid": Converter("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", uuid.UUID),
+    "date": Converter("[0-9]{4}-[0-9]{2}-[0-9]{2}", datetime.date.fromisoformat),
+    "slug": Converter("[-a-zA-Z0-9_]+"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """`regex` is what the pattern means; `converters` has one for each placeholder, by parameter name."""
+
+    regex: str
+    converters: Mapping[str, Converter] = field(default_factory=dict)
+
+
+class ShorthandError(ValueError):
+    """A placeholder that cannot be translated; `position` is its offset in the pattern."""
+
+    def __init__(self, reason: str, position: int) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+def translate(pattern: str, converters: Mapping[str, Converter] = CONVERTERS) -> Translation:
+    r"""What a pattern means as a regex; one without placeholders means itself.
+
+    Raises ShorthandError for an unknown converter or a parameter named twice.
+    Example: ``translate("/user/<int:id>/").regex == r"/user/(?P<id>[0-9]+)/\Z"``.
+    """
+    if "<" not in pattern:
+        return Translation(pattern)
+    placeholders = list(_PLACEHOLDER.finditer(pattern))
+    literal = bool(placeholders) and not _OPERATORS.search(_PLACEHOLDER.sub("", pattern))
+    if not literal:
+        placeholders = [found for found in placeholders if found["converter"]]
+    if not placeholders:
+        return Translation(pattern)
+    used: dict[str, Converter] = {}
+    parts: list[str] = []
+    end = 0
+    for found in placeholders:
+        between = pattern[end : found.start()]
+        parts.append(re.escape(between) if literal else between)
+        name = found["name"]
+        if name in used:
+            raise ShorthandError(f"the parameter {name!r} is named twice", found.start("name"))
+        used[name] = _find_converter(found, converters)
+        parts.append(f"(?P<{name}>{used[name].regex})")
+        end = found.end()
+    tail = pattern[end:]
+    parts.append(re.escape(tail) + r"\Z" if literal else tail)
+    return Translation("".join(parts), used)
+
+
+def _find_converter(found: re.Match[str], converters: Mapping[str, Converter]) -> Converter:
+    kind = found["converter"] or "str"
+    try:
+        return converters[kind]
+    except KeyError:
+        known = ", ".join(sorted(converters))
+        raise ShorthandError(f"there is no converter {kind!r}; there are {known}", found.start("converter")) from None
