@@ -1,0 +1,408 @@
+"""Reading a site file: TOML in, a checked `Site` out, or `SiteError` with every mistake at once.
+
+The file is walked once per table, then the parts are checked against each other. Whether accounts exist, ports are free
+and folders can be read by those who must is not asked here but in `framework.site.check`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from framework.site import values
+from framework.site.lines import find_lines
+from framework.site.problems import Problem, SiteError
+from framework.site.schema import Backend, Host, Listen, Mount, Site
+from framework.site.tables import Findings, Table, nearest
+from framework.site.values import Refused
+
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_HOSTS: Final = 256
+MAX_BACKENDS: Final = 256
+FRONTENDS: Final = ("lighttpd",)
+DEFAULT_LISTEN: Final = Listen("127.0.0.1", 8080)
+DEFAULT_MAX_REQUEST_SIZE: Final = 16 * 1024 * 1024
+DEFAULT_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""The response headers of every host; a host's `headers` change or (with an empty text) remove them."""
+_TABLES: Final = ("site", "host", "backend")
+
+
+def load_site(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Site:
+    """See `framework.site.load`."""
+    file = Path(path)
+    if file.is_dir():
+        file /= "site.toml"
+    text = _read(file)
+    findings = Findings(str(file))
+    data = _parse(text, findings)
+    findings.lines = find_lines(text, data)
+    site = _Loader(findings, data, file.resolve(), dict(overrides or {})).site()
+    if findings.has_errors:
+        raise SiteError(findings.in_file_order())
+    return site
+
+
+def _read(file: Path) -> str:
+    def refused(reason: str, hint: str = "") -> SiteError:
+        return SiteError([Problem(str(file), "", reason, hint)])
+
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise refused("no such file", "name the site file: sitectl check SITE.toml") from None
+    except OSError as error:
+        raise refused(f"cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise refused(f"larger than the {MAX_FILE_BYTES // 1024} KiB of a site file")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SiteError([Problem(str(file), "", "is not UTF-8", "save it as UTF-8", line)]) from None
+
+
+def _parse(text: str, findings: Findings) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        message = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
+        match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+        line = int(match[1]) if match and match[1] else None
+        reason = message[: match.start()] if match else message
+        where = f"in column {match[2]}" if match and match[2] else ""
+        problem = Problem(findings.file, "", f"not TOML: {reason[:1].lower()}{reason[1:]}", where, line)
+        raise SiteError([problem]) from None
+
+
+class _Loader:
+    """One walk over one file. `_hosts_of` keeps the table each host came from, for what is checked at the end."""
+
+    def __init__(self, findings: Findings, data: Mapping[str, Any], file: Path, overrides: dict[str, Any]) -> None:
+        self.findings = findings
+        self.root = Table(findings, data, (), "")
+        self.file = file
+        self.overrides = overrides
+        self.folder = file.parent
+        self.accounts = ("", "")
+        self.tables: dict[str, Table] = {}
+
+    def site(self) -> Site:
+        """The whole site; only good where no errors were noted."""
+        head = self._site_table()
+        head_values = self._head(head)
+        name, state = head_values["name"], head_values["state_directory"]
+        backends = self._backends(name, state)
+        hosts = self._hosts(backends)
+        self.root.close(_TABLES)
+        self._check_hosts(hosts)
+        self._check_backends(backends, hosts, head_values["run_directory"])
+        hosts = self._with_default(hosts)
+        return Site(
+            **head_values,
+            file=self.file,
+            hosts=hosts,
+            backends=backends,
+            remarks=tuple(self.findings.in_file_order()),
+        )
+
+    # -- [site]
+
+    def _site_table(self) -> Table:
+        data = self.root.data.get("site")
+        if data is None:
+            self.root.refuse("site", "the table [site] is missing", 'write [site] and name = "appliance"')
+            data = {"name": "site"}
+        elif not isinstance(data, dict):
+            self.root.refuse("site", "is not a table", "write [site] on a line of its own")
+            data = {"name": "site"}
+        return Table(self.findings, data, ("site",), "site")
+
+    def _head(self, table: Table) -> dict[str, Any]:
+        development = self.overrides.pop("development", False)
+        changed = {key: str(value) if isinstance(value, Path) else value for key, value in self.overrides.items()}
+        table.data = {**table.data, **changed}
+        name = table.required("name", "site", values.check_name, "appliance")
+        frontend = table.text("frontend", "lighttpd", _check_frontend)
+        user = table.text("frontend_user", "www-data", values.check_account)
+        group = table.text("frontend_group", user, values.check_account)
+        self.accounts = (user, group)
+        for key, account in (("frontend_user", user), ("frontend_group", group)):
+            if account == "root":
+                table.refuse(key, "the front end does not run as root", 'write "www-data"')
+        run = table.text("run_directory", Path("/run") / name, values.check_directory_name)
+        state = table.text("state_directory", Path("/var/lib") / name, values.check_directory_name)
+        if run == state or run in state.parents or state in run.parents:
+            table.refuse("run_directory", f"{run} and the state directory {state} lie within each other")
+        listen = table.text("listen", DEFAULT_LISTEN, values.check_listen)
+        size = table.value("max_request_size", (int, str), DEFAULT_MAX_REQUEST_SIZE, values.check_size)
+        table.close()
+        return {
+            "name": name,
+            "listen": listen,
+            "frontend": frontend,
+            "frontend_user": user,
+            "frontend_group": group,
+            "run_directory": run,
+            "state_directory": state,
+            "max_request_size": size,
+            "development": bool(development),
+        }
+
+    # -- [backend.NAME]
+
+    def _backends(self, site_name: str, state: Path) -> dict[str, Backend]:
+        tables = self.root.data.get("backend", {})
+        if not isinstance(tables, dict):
+            self.root.refuse("backend", "is not a table", "write [backend.status] on a line of its own")
+            return {}
+        if len(tables) > MAX_BACKENDS:
+            self.root.refuse("backend", f"more than {MAX_BACKENDS} back ends")
+            return {}
+        backends = {}
+        for name, data in tables.items():
+            table = Table(self.findings, data if isinstance(data, dict) else {}, ("backend", name), f"backend.{name}")
+            try:
+                values.check_name(name)
+            except Refused as refused:
+                table.refuse("", refused.reason, refused.hint)
+            if not isinstance(data, dict):
+                table.refuse("", "is not a table", f"write [backend.{name}] on a line of its own")
+                continue
+            self.tables[name] = table
+            backends[name] = self._backend(name, table, site_name, state)
+        return backends
+
+    def _backend(self, name: str, table: Table, site_name: str, state: Path) -> Backend:
+        application = table.required("application", "", values.check_application, f"{name}:app")
+        user = table.text("user", f"{site_name}-{name}", values.check_account)
+        group = table.text("group", user, values.check_account)
+        self._check_accounts(table, user, group)
+        environment = table.pairs("environment")
+        for variable, value in environment.items():
+            try:
+                values.check_variable(variable, value)
+            except Refused as refused:
+                table.refuse("environment", refused.reason, refused.hint)
+        backend = Backend(
+            name=name,
+            application=application,
+            prefix=table.text("prefix", f"/{name}", values.check_prefix),
+            user=user,
+            group=group,
+            workers=table.number("workers", 1, 1, values.MAX_WORKERS),
+            path=self._path(table),
+            environment=environment,
+            state_directory=table.text("state_directory", state / name, values.check_directory_name),
+        )
+        table.close()
+        return backend
+
+    def _check_accounts(self, table: Table, user: str, group: str) -> None:
+        frontend_user, frontend_group = self.accounts
+        if "user" not in table and len(user) > values.MAX_NAME:
+            table.refuse("user", f"the account {user!r} made of both names is too long", 'write user = "..."')
+        for key, account in (("user", user), ("group", group)):
+            if account == "root" and key in table:
+                table.refuse(key, "a back end never runs as root", "name an account of its own; sitectl setup makes it")
+        if user == frontend_user or group == frontend_group:
+            key = "user" if user == frontend_user else "group"
+            reason = "is the front end's: this back end could then talk to all others directly"
+            table.refuse(key, reason, "name an account of its own; sitectl setup makes it")
+
+    def _path(self, table: Table) -> tuple[Path, ...]:
+        if "path" not in table:
+            table.asked("path")
+            return (self.folder,)
+        folders = []
+        for folder in table.texts("path", values.check_path_text):
+            resolved = self._inside(folder)
+            if not resolved.is_dir():
+                table.refuse("path", f"there is no folder {resolved}")
+            folders.append(resolved)
+        return tuple(folders)
+
+    def _inside(self, path: Path) -> Path:
+        return (self.folder / path).resolve()
+
+    # -- [[host]]
+
+    def _hosts(self, backends: Mapping[str, Backend]) -> tuple[Host, ...]:
+        tables = self.root.data.get("host", [])
+        if not isinstance(tables, list) or not all(isinstance(data, dict) for data in tables):
+            self.root.refuse("host", "is not a list of tables", "write [[host]] (two brackets) on a line of its own")
+            return ()
+        if not tables:
+            self.root.refuse("host", "the site has no host", 'write [[host]] and name = "localhost"')
+        if len(tables) > MAX_HOSTS:
+            self.root.refuse("host", f"more than {MAX_HOSTS} hosts")
+            return ()
+        return tuple(self._host(index, data, backends) for index, data in enumerate(tables))
+
+    def _host(self, index: int, data: Mapping[str, Any], backends: Mapping[str, Backend]) -> Host:
+        given = data.get("name")
+        label = f"host[{given}]" if isinstance(given, str) and given.isprintable() else f"host[#{index + 1}]"
+        table = Table(self.findings, data, ("host", index), label)
+        name = table.required("name", f"host-{index}.invalid", values.check_host, "console.localhost")
+        self.tables[f"[[host]] {index}"] = table
+        host = Host(
+            name=name,
+            aliases=tuple(dict.fromkeys(table.texts("aliases", values.check_host))),
+            default=table.flag("default"),
+            static=table.text("static", None, lambda text: self._static(table, text)),
+            static_prefix=table.text("static_prefix", "/static", values.check_prefix),
+            static_max_age=table.number("static_max_age", 300, 0, values.MAX_AGE),
+            mounts=self._mounts(table, name, backends),
+            home="",
+            headers=self._headers(table),
+        )
+        home = table.text("home", _home_of(host), lambda text: text and values.check_home(text))
+        table.close()
+        if not host.mounts and host.static is None and "backends" not in table and "static" not in table:
+            table.refuse("", "the host serves nothing", 'write backends = ["status"] or static = "static"')
+        if home and any(not mount.prefix for mount in host.mounts):
+            table.refuse("home", "has no effect: a back end is mounted at the root of this host", level="warning")
+            home = ""
+        return replace(host, home=home)
+
+    def _static(self, table: Table, text: str) -> Path:
+        folder = self._inside(values.check_path_text(text))
+        if not str(folder).isprintable():
+            raise Refused(f"the folder {str(folder)!r} has control characters in its path")
+        if not folder.is_dir():
+            raise Refused(f"there is no folder {folder}")
+        if folder in self.file.parents:
+            raise Refused(f"{folder} holds the site file, which would be served too", 'write static = "static"')
+        return folder
+
+    def _headers(self, table: Table) -> dict[str, str]:
+        headers = dict(DEFAULT_HEADERS)
+        for name, value in table.pairs("headers").items():
+            try:
+                values.check_header(name, value)
+            except Refused as refused:
+                table.refuse("headers", refused.reason, refused.hint)
+                continue
+            for known in [known for known in headers if known.lower() == name.lower()]:
+                del headers[known]
+            if value:
+                headers[name] = value
+        return headers
+
+    def _mounts(self, table: Table, host: str, backends: Mapping[str, Backend]) -> tuple[Mount, ...]:
+        wanted = table.data.get("backends", [])
+        if isinstance(wanted, dict):
+            pairs: list[tuple[str, str | None]] = list(table.pairs("backends").items())
+        else:
+            pairs = [(name, None) for name in table.texts("backends", str)]
+        mounts = []
+        for name, prefix in pairs:
+            if name not in backends:
+                table.refuse("backends", f"there is no back end {name!r}", nearest(name, backends))
+                continue
+            try:
+                mounted = backends[name].prefix if prefix is None else values.check_prefix(prefix)
+            except Refused as refused:
+                table.refuse("backends", refused.reason, refused.hint)
+                continue
+            mounts.append(Mount(host, mounted, name))
+        return tuple(mounts)
+
+    # -- the parts against each other
+
+    def _check_hosts(self, hosts: tuple[Host, ...]) -> None:
+        taken: dict[str, int] = {}
+        defaults: list[int] = []
+        for index, host in enumerate(hosts):
+            table = self.tables[f"[[host]] {index}"]
+            for key, name in [("name", host.name), *(("aliases", alias) for alias in host.aliases)]:
+                if name in taken:
+                    whose = "this host" if taken[name] == index else f"the host {hosts[taken[name]].name}"
+                    table.refuse(key, f"{name} is already a name of {whose}", "each name belongs to one host")
+                taken.setdefault(name, index)
+            if host.default:
+                defaults.append(index)
+                if len(defaults) > 1:
+                    first = hosts[defaults[0]].name
+                    table.refuse("default", f"the host {first} is the default already", "write default = true once")
+            self._check_prefixes(table, host)
+
+    def _check_prefixes(self, table: Table, host: Host) -> None:
+        taken: dict[str, str] = {}
+        if host.static is not None:
+            taken[host.static_prefix] = "the static folder"
+        for mount in host.mounts:
+            if mount.prefix in taken:
+                shown = mount.prefix or "/"
+                hint = f'give one its own: backends = {{ {mount.backend} = "/other" }}'
+                table.refuse("backends", f"{mount.backend} and {taken[mount.prefix]} are both at {shown}", hint)
+            taken.setdefault(mount.prefix, mount.backend)
+            within = mount.prefix.startswith(host.static_prefix + "/")
+            if host.static is not None and host.static_prefix and within:
+                table.refuse("backends", f"{mount.prefix} lies within the static folder's {host.static_prefix}")
+
+    def _check_backends(self, backends: Mapping[str, Backend], hosts: tuple[Host, ...], run: Path) -> None:
+        mounted = {mount.backend for host in hosts for mount in host.mounts}
+        users: dict[str, str] = {}
+        states: dict[Path, str] = {}
+        for name, backend in backends.items():
+            table = self.tables[name]
+            if name not in mounted and not self.findings.has_errors:
+                reason = "no host mounts this back end: it runs, but nobody reaches it"
+                table.refuse("", reason, f'write backends = ["{name}"] in a [[host]]', "warning")
+            if backend.user in users:
+                reason = f"{backend.user} is also the account of {users[backend.user]}: neither is closed to the other"
+                table.refuse("user", reason, "name an account of its own", "warning")
+            if backend.state_directory in states:
+                reason = f"{backend.state_directory} is also the folder of {states[backend.state_directory]}"
+                table.refuse("state_directory", reason, "each back end has one of its own")
+            users.setdefault(backend.user, name)
+            states.setdefault(backend.state_directory, name)
+            socket = run / "sockets" / f"{name}.sock"
+            if len(bytes(socket)) > values.MAX_SOCKET_PATH:
+                reason = f"the socket {socket} is longer than the {values.MAX_SOCKET_PATH} bytes of a socket's path"
+                table.refuse("", reason, "choose a shorter run_directory")
+            self._check_static_is_apart(table, backend, hosts)
+
+    def _check_static_is_apart(self, table: Table, backend: Backend, hosts: tuple[Host, ...]) -> None:
+        """Code and state are never published with the static files."""
+        for host in hosts:
+            if host.static is None:
+                continue
+            for folder in (*backend.path, backend.state_directory):
+                if folder == host.static or host.static in folder.parents:
+                    reason = f"{folder} lies within the static folder of {host.name} and would be served to everybody"
+                    table.refuse("path" if folder in backend.path else "state_directory", reason)
+
+    def _with_default(self, hosts: tuple[Host, ...]) -> tuple[Host, ...]:
+        if not hosts or any(host.default for host in hosts) or self.findings.has_errors:
+            return hosts
+        first = hosts[0]
+        if len(hosts) > 1:
+            table = self.tables["[[host]] 0"]
+            reason = f"no host is the default, so {first.name}, the first, answers for unknown names"
+            table.refuse("", reason, "write default = true in one [[host]]", "note")
+        return (replace(first, default=True), *hosts[1:])
+
+
+def _check_frontend(text: str) -> str:
+    if text not in FRONTENDS:
+        raise Refused(f"{text!r} is not a front end this version drives", nearest(text, FRONTENDS))
+    return text
+
+
+def _home_of(host: Host) -> str:
+    """Where "/" leads when the site file does not say: to the first back end, if nothing serves the root."""
+    if any(not mount.prefix for mount in host.mounts) or (host.static is not None and not host.static_prefix):
+        return ""
+    return f"{host.mounts[0].prefix}/" if host.mounts else ""

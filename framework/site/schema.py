@@ -1,0 +1,169 @@
+"""The site: what its file says, checked, as frozen dataclasses.
+
+Every path is absolute, every name is of a safe character set, every reference between the parts holds:
+`framework.site.load` sees to it, so nobody checks again. Nothing here reads a file or asks the system. Every key of the
+file is described in docs/site.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from framework.site.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the front end accepts HTTP: a numeric address (IPv6 without brackets) and a TCP port, 1 to 65535."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """True where only this machine can connect."""
+        return self.address.startswith("127.") or self.address == "::1"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One application with an account of its own.
+
+    name             lower-case letters, digits, "-" and "_"; names its socket, its log lines and its URL references
+    application      "module:object", imported by a fresh interpreter that already runs as `user`
+    prefix           where hosts mount it unless they say otherwise: "/status", or "" for the root of the host
+    user, group      the account it runs as; never root, never the front end's
+    workers          processes that answer requests, 1 or more
+    path             folders put first on sys.path, absolute
+    environment      the variables it gets beside the few of every back end
+    state_directory  its own folder, mode 0700, owned by `user`
+    """
+
+    name: str
+    application: str
+    prefix: str
+    user: str
+    group: str
+    workers: int = 1
+    path: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    state_directory: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A back end at a URL prefix of a host. `prefix` is "/status", without a slash at its end, or "" for the root."""
+
+    host: str
+    prefix: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One virtual host.
+
+    name, aliases  names it answers to: lower case, no port; an IPv6 address stands in brackets
+    default        True for exactly one host of a site: it answers requests for unknown names
+    static         folder whose files are served below `static_prefix` by the front end; None for no such folder
+    static_prefix  "/static", or "" where the folder is the root of the host
+    static_max_age seconds for which a browser may use a static file without asking again
+    mounts         the back ends; of two that fit a path the longer prefix wins
+    home           path that "/" is redirected to where nothing is mounted there; "" for no redirect
+    headers        response headers the front end sets on all answers of this host: the defaults with the host's changes
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    default: bool = False
+    static: Path | None = None
+    static_prefix: str = "/static"
+    mounts: tuple[Mount, ...] = ()
+    home: str = ""
+    static_max_age: int = 300
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and all aliases."""
+        return (self.name, *self.aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A whole site. `load` makes it; `remarks` holds the warnings and notes that came up on the way.
+
+    max_request_size  bytes of a request's body that the front end accepts; larger ones are answered with 413
+    development       True under `sitectl dev`: errors are shown in the browser
+    """
+
+    name: str
+    file: Path
+    listen: Listen
+    frontend: str = "lighttpd"
+    frontend_user: str = "www-data"
+    frontend_group: str = "www-data"
+    run_directory: Path = Path()
+    state_directory: Path = Path()
+    hosts: tuple[Host, ...] = ()
+    backends: Mapping[str, Backend] = field(default_factory=dict)
+    development: bool = False
+    max_request_size: int = 16 * 1024 * 1024
+    remarks: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def default_host(self) -> Host:
+        """The host that answers for unknown names."""
+        return next((host for host in self.hosts if host.default), self.hosts[0])
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """All mounts of all hosts, in file order."""
+        return tuple(mount for host in self.hosts for mount in host.mounts)
+
+    @property
+    def sockets_directory(self) -> Path:
+        """Folder of the back ends' sockets: root's, 0755."""
+        return self.run_directory / "sockets"
+
+    @property
+    def urls_directory(self) -> Path:
+        """Folder of the URL tables: root's, 0755; its files are 0644."""
+        return self.run_directory / "urls"
+
+    @property
+    def frontend_directory(self) -> Path:
+        """The front end's own folder (uploads on their way to a back end): 0700, owned by `frontend_user`."""
+        return self.run_directory / "frontend"
+
+    @property
+    def frontend_configuration(self) -> Path:
+        """The front end's generated configuration: root's, 0644."""
+        return self.run_directory / f"{self.frontend}.conf"
+
+    @property
+    def pid_path(self) -> Path:
+        """The supervisor's pid file."""
+        return self.run_directory / "supervisor.pid"
+
+    @property
+    def control_path(self) -> Path:
+        """The supervisor's control socket."""
+        return self.run_directory / "control.sock"
+
+    def socket_path(self, backend: str) -> Path:
+        """The unix socket of a back end.
+
+        >>> site.socket_path("status")
+        PosixPath('/run/appliance/sockets/status.sock')
+        """
+        return self.sockets_directory / f"{backend}.sock"
+
+    def urls_path(self, backend: str) -> Path:
+        """The file with the URL table of a back end."""
+        return self.urls_directory / f"{backend}.json"
