@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from framework.site.mounts import Mount
     from framework.site.problems import Level, Problem, SiteError
-    from framework.site.schema import Backend, Host, Listen, Mount, Site
+    from framework.site.schema import Backend, Host, Listen, Site
     from framework.site.tree import SiteTree
 
 __all__ = ["Backend", "Host", "Level", "Listen", "Mount", "Problem", "Site", "SiteError", "SiteTree", "load"]
 
 _HOMES = {
     **dict.fromkeys(("Level", "Problem", "SiteError"), "framework.site.problems"),
-    **dict.fromkeys(("Backend", "Host", "Listen", "Mount", "Site"), "framework.site.schema"),
+    **dict.fromkeys(("Backend", "Host", "Listen", "Site"), "framework.site.schema"),
+    "Mount": "framework.site.mounts",
     "SiteTree": "framework.site.tree",
 }
 

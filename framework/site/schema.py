@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from framework.site.mounts import Mount
 from framework.site.problems import Problem
 
 
@@ -53,15 +54,6 @@ class Backend:
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     state_directory: Path = Path()
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A back end at a URL prefix of a host. `prefix` is "/status", without a slash at its end, or "" for the root."""
-
-    host: str
-    prefix: str
-    backend: str
 
 
 @dataclass(frozen=True, slots=True)
