@@ -14,6 +14,8 @@ from pathlib import Path
 from framework.site.mounts import Mount
 from framework.site.problems import Problem
 
+__all__ = ["Backend", "Host", "Listen", "Mount", "Site"]
+
 
 @dataclass(frozen=True, slots=True)
 class Listen:

@@ -96,7 +96,7 @@ class SiteTree:
         return self._by_name.get(split_authority(authority)[0], self._default)
 
     def find(self, host: str, path: str) -> tuple[Mount, str] | None:
-        """The back end for a Host header's value and a decoded path, with the rest of the path; the longest prefix wins.
+        """The back end for a Host header's value and a decoded path, and the rest of the path; the longest prefix wins.
 
         A prefix takes itself and what lies below it: "/status" takes "/status" (rest "") and "/status/x" (rest "/x"),
         never "/statusx". Static folders are not looked at: their host's `static_prefix` goes before this.
