@@ -47,7 +47,9 @@ class UnixAddress:
         try:
             length = len(fsencode(self.path))
         except UnicodeEncodeError as error:
-            raise AddressError(f"the path of a unix socket cannot be written in the file system's encoding: {self.path!r}") from error
+            raise AddressError(
+                f"the path of a unix socket cannot be written in the file system's encoding: {self.path!r}"
+            ) from error
         if length > MAX_UNIX_PATH_BYTES:
             raise AddressError(
                 f"the path of a unix socket may have {MAX_UNIX_PATH_BYTES} bytes, this one has {length}: {self.path!r}"
