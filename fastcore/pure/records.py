@@ -69,7 +69,7 @@ def build_record(record_type: int, request_id: int, content: bytes = b"", paddin
 
 
 def build_stream(record_type: int, request_id: int, data: bytes) -> bytes:
-    """The records that carry `data` on a stream, split at 65535 bytes; none for empty data (that would end the stream)."""
+    """The records that carry `data` on a stream, split at 65535 bytes; none for empty data, which would end it."""
     return b"".join(
         build_record(record_type, request_id, data[start : start + MAX_CONTENT_LENGTH])
         for start in range(0, len(data), MAX_CONTENT_LENGTH)

@@ -1,0 +1,169 @@
+"""`python -m fastcore`: serve one application over FastCGI from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from fastcore import __version__
+from fastcore.limits import DEFAULT_LIMITS, Limits
+
+_EPILOG = """\
+addresses:
+  unix:/run/app.sock   a unix socket, mode 0660 (--socket-mode, --socket-group)
+  127.0.0.1:9000       a TCP port; only loopback addresses may connect (--allow-host)
+  fd:0                 a listening socket inherited as descriptor 0 (lighttpd's bin-path)
+
+examples:
+  python -m fastcore --bind unix:/run/app.sock --workers 2 mysite.wsgi:application
+  python -m fastcore --bind unix:/run/app.sock --socket-group www-data --allow-uid 33 mysite.wsgi:application
+  python -m fastcore --bind 127.0.0.1:9000 --interface native hello:app
+  python -m fastcore.client unix:/run/app.sock /some/path        (asks it something)
+
+signals: SIGTERM, SIGINT, SIGUSR1 end it when the running requests are answered; a second one at once.
+"""
+
+
+def _mode(text: str) -> int:
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no octal mode such as 0660") from None
+    if not 0 <= mode <= 0o777:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0000 to 0777")
+    return mode
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fastcore",
+        description="Serve one Python application over FastCGI, behind lighttpd, nginx, Apache, HAProxy or Caddy.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "application", metavar="MODULE:CALLABLE", help="the application, such as mysite.wsgi:application"
+    )
+    parser.add_argument(
+        "--bind", required=True, metavar="ADDRESS", help="where to listen: unix:/path, host:port or fd:0"
+    )
+    parser.add_argument(
+        "--interface", choices=("wsgi", "native"), default="wsgi", help="what the application is (default: wsgi)"
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on the listener (default: 1)")
+    parser.add_argument(
+        "--socket-mode", type=_mode, default=0o660, metavar="MODE", help="of a unix socket (default: 0660)"
+    )
+    parser.add_argument("--socket-group", metavar="GROUP", help="group of a unix socket, such as www-data")
+    parser.add_argument(
+        "--allow-uid",
+        type=int,
+        action="append",
+        metavar="UID",
+        help="user id that may connect to a unix socket; repeat for more",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        metavar="IP",
+        help="address that may connect over TCP; repeat (default: loopback)",
+    )
+    parser.add_argument("--path", default=".", metavar="DIR", help="put first on the module search path (default: .)")
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help=f"one of {', '.join(field.name for field in fields(Limits))}; repeat for more",
+    )
+    parser.add_argument("--version", action="version", version=f"fastcore {__version__}")
+    return parser
+
+
+def load_application(name: str) -> Any:
+    """The object that ``"module:object"`` names. Raises ValueError, with the reason, where there is none."""
+    module_name, separator, attributes = name.partition(":")
+    if not separator or not module_name or not attributes:
+        raise ValueError(
+            f"{name!r} does not name an application: write MODULE:CALLABLE, such as mysite.wsgi:application"
+        )
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise ValueError(
+                f"there is no module {error.name!r} on the path {sys.path[0]!r} or where Python looks"
+            ) from None
+        raise
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            raise ValueError(f"module {module_name!r} has no {attributes!r}") from None
+    if not callable(found):
+        raise ValueError(f"{name} is a {type(found).__name__}, which cannot be called")
+    return found
+
+
+def parse_limits(settings: Sequence[str]) -> Limits:
+    """`["body=1048576"]` as Limits. Raises ValueError with the name that is wrong."""
+    names = {field.name for field in fields(Limits)}
+    values: dict[str, int] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in names:
+            raise ValueError(f"there is no limit {name!r}; there are {', '.join(sorted(names))}")
+        if not (value.isascii() and value.isdigit()):
+            raise ValueError(f"limit {name} is a positive whole number, not {value!r}")
+        values[name] = int(value)
+    return Limits(**values) if values else DEFAULT_LIMITS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 after a signal, 1 for what went wrong, 2 for usage."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    sys.path.insert(0, os.path.abspath(arguments.path))
+    from fastcore import accelerated, serve
+    from fastcore.log import stderr_log
+
+    def on_ready() -> None:
+        speed = "compiled" if accelerated else "pure Python: slower; see FASTCORE_REQUIRE_COMPILED"
+        count = "1 worker" if arguments.workers == 1 else f"{arguments.workers} workers"
+        stderr_log(f"{arguments.application} on {arguments.bind}: {arguments.interface}, {count}, {speed}")
+
+    try:
+        application = load_application(arguments.application)
+        limits = parse_limits(arguments.limit)
+        serve(
+            application,
+            arguments.bind,
+            interface=arguments.interface,
+            workers=arguments.workers,
+            limits=limits,
+            socket_mode=arguments.socket_mode,
+            socket_group=arguments.socket_group,
+            allow_uids=arguments.allow_uid,
+            allow_hosts=arguments.allow_host,
+            on_ready=on_ready,
+        )
+    except (ValueError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        from fastcore.errors import FastCGIError
+
+        if not isinstance(error, FastCGIError):
+            raise
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Listening sockets: opened with the right mode and group, inherited, and taken away by their owner only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+
+from fastcore.addresses import FdAddress, TcpAddress, UnixAddress, parse_address
+from fastcore.errors import FastCGIError
+
+BACKLOG = 1024  # connections that wait in the kernel; net.core.somaxconn caps it
+
+
+class ListenerError(FastCGIError):
+    """The address cannot be listened on; the message says why and what to do."""
+
+
+def _is_listened_to(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            return error.errno in (errno.EAGAIN, errno.EINPROGRESS)  # a full queue is somebody's queue
+    return True
+
+
+def _check_path(path: str) -> None:
+    """Refuse a path that holds something else than a socket nobody listens to any more."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ListenerError(f"{path} exists and is no socket: give another path, or remove it")
+    if _is_listened_to(path):
+        raise ListenerError(f"another process listens on {path}: stop it, or give another path")
+
+
+def _group_id(group: str | int | None) -> int:
+    if group is None:
+        return -1
+    if isinstance(group, int):
+        return group
+    import grp
+
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ListenerError(f"there is no group {group!r} on this system") from None
+
+
+def open_unix(path: str, *, mode: int = 0o660, group: str | int | None = None) -> socket.socket:
+    """Listen on a unix socket; a stale one is replaced in one step, so that nobody meets half-made rights.
+
+    Args:
+        path: where; its directory must exist.
+        mode: permission bits of the socket, whatever the umask is.
+        group: name or id of the group that gets it; None for this process's own.
+
+    Raises ListenerError where something else is there, another process listens, or the rights do not allow it.
+    """
+    group_id = _group_id(group)
+    _check_path(path)
+    temporary = f"{path}.{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        umask = os.umask(0o177)
+        try:
+            listener.bind(temporary)
+        finally:
+            os.umask(umask)
+        try:
+            if group_id >= 0:
+                os.chown(temporary, -1, group_id)
+            os.chmod(temporary, mode)
+            listener.listen(BACKLOG)
+            os.rename(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        listener.close()
+        raise ListenerError(f"cannot listen on unix:{path}: {error.strerror or error}") from error
+    return listener
+
+
+def open_tcp(host: str, port: int) -> socket.socket:
+    """Listen on a TCP port. Raises ListenerError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ListenerError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return listener
+
+
+def inherit(fd: int) -> socket.socket:
+    """The listening socket that was handed to this process as descriptor `fd` (lighttpd's bin-path gives 0).
+
+    Raises ListenerError where it is no listening stream socket.
+    """
+    try:
+        listener = socket.socket(fileno=os.dup(fd))
+    except OSError as error:
+        raise ListenerError(f"descriptor {fd} is no socket: {error.strerror}") from error
+    if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.close()
+        raise ListenerError(f"descriptor {fd} is no listening stream socket")
+    return listener
+
+
+def open_listener(address: str, *, mode: int = 0o660, group: str | int | None = None) -> socket.socket:
+    """Listen on `unix:/path`, `host:port` or `fd:N`. Example: ``open_listener("unix:/run/app.sock")``."""
+    match parse_address(address):
+        case UnixAddress(path):
+            return open_unix(path, mode=mode, group=group)
+        case TcpAddress(host, port):
+            return open_tcp(host, port)
+        case FdAddress(fd):
+            return inherit(fd)
+
+
+class OwnedPath:
+    """Remembers a unix socket's path, to remove it at the end only if it is still the same one.
+
+    Made from an address; does nothing for others than unix sockets, or in a forked child.
+    """
+
+    def __init__(self, address: str) -> None:
+        parsed = parse_address(address)
+        self._path = parsed.path if isinstance(parsed, UnixAddress) else ""
+        self._pid = os.getpid()
+        self._inode = os.lstat(self._path).st_ino if self._path else 0
+
+    def remove(self) -> None:
+        """Unlink the socket, unless another process has put its own there since."""
+        if not self._path or os.getpid() != self._pid:
+            return
+        with suppress(OSError):
+            if os.lstat(self._path).st_ino == self._inode:
+                os.unlink(self._path)

@@ -1,0 +1,178 @@
+"""One request being answered: calls the application once and turns what it returns into pieces of CGI output.
+
+The application's iterator is only advanced by next_chunk(), so its reader sets the pace; its close() is called
+exactly once. Nothing that an application raises escapes: it becomes a 500 page or a failed answer. No records and no
+sockets here.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fastcore.errors import ResponseError
+from fastcore.pure.request import Request
+from fastcore.pure.response import REASONS, build_head, has_body
+
+CHUNK = 65535 - 7  # bytes: one record, its length a multiple of eight
+
+NativeApplication = Callable[[Any], Any]
+
+
+def error_page(status: int) -> tuple[bytes, bytes]:
+    """Head and body of an answer that names the status and nothing else."""
+    text = f"{status} {REASONS[status]}\n".encode()
+    return build_head(status, [("Content-Type", "text/plain; charset=utf-8")], "", len(text))[0], text
+
+
+class Exchange:
+    """From one request to one answer.
+
+    `app_status` is what END_REQUEST should carry: 0, or 1 where the answer that was begun is not whole.
+    `log` takes one text without a newline at its end.
+    """
+
+    def __init__(self, request: Request, application: NativeApplication, log: Callable[[str], None]) -> None:
+        self.request = request
+        self.app_status = 0
+        self.finished = False
+        self._application = application
+        self._log = log
+        self._context = contextvars.copy_context()
+        self._head = b""
+        self._rest: memoryview | None = None
+        self._iterator: Iterator[bytes] | None = None
+        self._close: Callable[[], object] | None = None
+        self._left = -1  # bytes of body still to come by Content-Length; -1: not declared
+        self._silent = False  # HEAD, 204, 304: the body is not sent
+
+    def start(self) -> None:
+        """Call the application. Afterwards next_chunk() has something to give."""
+        try:
+            self._take(self._context.run(self._application, self.request))
+        except (Exception, SystemExit):
+            self._log_failure("the application failed")
+            self._use_error_page()
+
+    def _take(self, result: Any) -> None:
+        """Read the three forms of an answer: bytes, (status, headers, body), or an object with these attributes."""
+        reason = ""
+        if type(result) is bytes:
+            status, headers, body = 200, [("Content-Type", "text/plain; charset=utf-8")], result
+        elif type(result) is tuple:
+            if len(result) != 3:
+                raise ResponseError(f"an answer is (status, headers, body), not a tuple of {len(result)}")
+            status, headers, body = result
+        else:
+            try:
+                status, headers, body = result.status, result.headers, result.body
+            except AttributeError:
+                raise ResponseError(
+                    "an application returns bytes, (status, headers, body) or an object with these attributes, "
+                    f"not {type(result).__name__}"
+                ) from None
+            reason = getattr(result, "reason", "")
+        self._close = getattr(body, "close", None)
+        if body is None:
+            body = b""
+        if type(body) is list and len(body) == 1:
+            body = body[0]
+            if type(body) is not bytes:
+                raise ResponseError(f"a body is made of bytes, not {type(body).__name__}")
+        if type(body) is bytes:
+            self._head, self._left = build_head(status, headers, reason, len(body))
+            self._rest = self._cut(body)
+            if self._left > 0 and self.request.get("REQUEST_METHOD") != "HEAD" and has_body(status):
+                raise ResponseError(f"the body is shorter than its Content-Length: {self._left} bytes are missing")
+        elif isinstance(body, (str, bytearray, memoryview)):
+            raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
+        else:
+            self._head, self._left = build_head(status, headers, reason)
+            self._iterator = iter(body)
+        self._silent = not has_body(status) or self.request.get("REQUEST_METHOD") == "HEAD"
+
+    def next_chunk(self) -> bytes | None:
+        """The next piece of output, at most about 64 KiB; None where there is no more. Check `finished` after it."""
+        if self.finished:
+            return None
+        if self._silent:
+            self._finish()
+        elif self._rest is None:
+            self._advance()
+        head, self._head = self._head, b""
+        if self._rest is None:
+            return head or None
+        size = max(CHUNK - len(head), 1)
+        chunk = head + self._rest[:size]
+        self._rest = self._rest[size:] if len(self._rest) > size else None
+        if self._rest is None and (self._iterator is None or self._left == 0):
+            self._finish()
+        return chunk
+
+    def _advance(self) -> None:
+        """Take the application's next piece that is not empty into `_rest`, or finish."""
+        iterator = self._iterator
+        try:
+            while iterator is not None and self._rest is None:
+                piece = self._context.run(next, iterator)
+                if type(piece) is not bytes:
+                    raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+                self._rest = self._cut(piece)
+        except StopIteration:
+            self._finish()
+        except (Exception, SystemExit):
+            self._fail()
+
+    def _cut(self, piece: bytes) -> memoryview | None:
+        """Count a piece against Content-Length; what is too much is not sent."""
+        if self._left >= 0:
+            if len(piece) > self._left:
+                self._log(f"the body is longer than its Content-Length: {len(piece) - self._left} bytes or more cut")
+                self.app_status = 1
+                piece = piece[: self._left]
+            self._left -= len(piece)
+        return memoryview(piece) if piece else None
+
+    def _finish(self) -> None:
+        if self._left > 0 and not self._silent:
+            self._log(f"the body is shorter than its Content-Length: {self._left} bytes are missing")
+            self.app_status = 1
+        self.close()
+
+    def _fail(self) -> None:
+        """An exception is being handled: a 500 page where the head is still ours, else a visibly broken answer."""
+        self._log_failure("the application failed")
+        self.app_status = 1
+        if self._head:
+            self._use_error_page()
+        else:
+            self.close()
+
+    def _use_error_page(self) -> None:
+        self.app_status = 0
+        self.close()
+        self.finished = False
+        self._iterator = None
+        self._left = -1
+        self._silent = self.request.get("REQUEST_METHOD") == "HEAD"
+        head, text = error_page(500)
+        self._head = head
+        self._rest = memoryview(text)
+
+    def _log_failure(self, what: str) -> None:
+        import traceback
+
+        method = self.request.get("REQUEST_METHOD", "?")
+        path = self.request.get("SCRIPT_NAME", "") + self.request.get("PATH_INFO", "")
+        self._log(f"{what}: {method} {path!r}\n{traceback.format_exc().rstrip()}")
+
+    def close(self) -> None:
+        """End the answer: the body's close() is called, once; what it raises is logged."""
+        self.finished = True
+        close, self._close = self._close, None
+        if close is not None:
+            try:
+                self._context.run(close)
+            except (Exception, SystemExit):
+                self._log_failure("close() of the answer failed")

@@ -1,0 +1,500 @@
+"""The worker loop: one thread, one listener, epoll. The only server code that reads and writes sockets.
+
+A peer is checked before a byte of it is read. Applications run here, one after the other; their iterators are advanced
+only while their reader keeps up. No record is parsed here (see connection) and no answer is made (see exchange).
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Collection
+
+from fastcore.errors import ProtocolError
+from fastcore.limits import DEFAULT_LIMITS, Limits
+from fastcore.log import LimitedLog, Log, stderr_log
+from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS, Connection
+from fastcore.pure.exchange import Exchange, NativeApplication, error_page
+from fastcore.pure.request import Request
+
+READ_SIZE = 65536  # bytes of one recv()
+ACCEPT_BATCH = 64  # connections taken before the others are looked at
+PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
+MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
+ACCEPT_PAUSE = 1.0  # seconds without accepting after the system ran out of descriptors or memory
+EPOLLEXCLUSIVE = 1 << 28
+NOT_WATCHED = -1
+LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Channel(Connection):
+    """One accepted connection: the protocol's state, its socket, and the requests being answered on it."""
+
+    def __init__(self, sock: socket.socket, limits: Limits, workers: int) -> None:
+        super().__init__(limits, workers=workers)
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.interest = NOT_WATCHED  # what epoll watches for us
+        self.unsent = memoryview(b"")
+        self.ready: deque[Request] = deque()  # input complete, application not called yet
+        self.answering: deque[Exchange] = deque()
+        self.eof = False  # the peer will send no more; it may still read
+        self.lingering = False
+        self.closed = False
+        self.watched_phase = PHASE_PARAMS
+        self.since = time.monotonic()  # seconds: when this phase began, or made progress
+
+    def on_request(self, request: Request) -> None:
+        pass
+
+    def on_body(self, request: Request, data: bytes) -> None:
+        try:
+            request.store_body(data, self.limits)
+        except OSError:  # no room for the temporary file
+            self.on_refusal(request, 507)
+
+    def on_body_end(self, request: Request) -> None:
+        request.finish_body()
+        self.ready.append(request)
+
+    def on_refusal(self, request: Request, status: int) -> None:
+        head, text = error_page(status)
+        self.send_stdout(request.request_id, head + text)
+        self.end_request(request.request_id)
+        request.close()
+
+    def on_abort(self, request: Request) -> None:
+        for exchange in list(self.answering):
+            if exchange.request is request:
+                self.answering.remove(exchange)
+                exchange.close()
+        if request in self.ready:
+            self.ready.remove(request)
+        request.close()
+
+    def abandon(self) -> None:
+        """The connection is gone: every answer is closed, every body freed."""
+        while self.answering:
+            exchange = self.answering.popleft()
+            exchange.close()
+            exchange.request.close()
+        while self.ready:
+            self.ready.popleft().close()
+
+
+class WorkerLoop:
+    """Serves one native application on one listening socket until drain() or stop() is called.
+
+    Example::
+
+        loop = WorkerLoop(listener, application)
+        signal.signal(signal.SIGTERM, lambda *_: loop.drain())
+        signal.set_wakeup_fd(loop.wakeup_fd)
+        loop.run()
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        application: NativeApplication,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        allow_uids: Collection[int] | None = None,
+        allow_hosts: Collection[str] = LOOPBACK,
+        workers: int = 1,
+        lifeline: int = -1,
+        log: Log = stderr_log,
+    ) -> None:
+        """What to serve, and to whom.
+
+        Args:
+            listener: a listening socket; it is made non-blocking and stays the caller's.
+            application: a native application (fastcore.wsgi.WSGIAdapter makes one of a WSGI application).
+            limits: what is accepted before it is refused.
+            allow_uids: who may connect to a unix socket (SO_PEERCRED); None for everyone that its mode lets in.
+            allow_hosts: the numeric addresses that may connect over TCP.
+            workers: how many processes share the listener.
+            lifeline: a descriptor that becomes readable when the parent process is gone: then drain; -1 for none.
+            log: takes one text without a newline.
+        """
+        self.limits = limits
+        self.requests = 0  # answered since the start
+        self._listener = listener
+        self._application = application
+        self._allow_uids = None if allow_uids is None else frozenset(allow_uids)
+        self._allow_hosts = frozenset(allow_hosts)
+        self._workers = workers
+        self._lifeline = lifeline
+        self._log = log
+        self._complain = LimitedLog(log)
+        self._epoll: select.epoll | None = None
+        self._channels: dict[int, Channel] = {}
+        self._runnable: dict[int, Channel] = {}  # by fd: more to send, and the reader keeps up
+        self._accepting = False
+        self._accept_again = 0.0  # seconds (monotonic): when to try again after exhaustion
+        self._next_sweep = 0.0
+        self._sweep_period = min(
+            limits.header_timeout,
+            limits.body_timeout,
+            limits.idle_timeout,
+            limits.write_timeout,
+            limits.linger_timeout,
+        )
+        self._draining = False
+        self._stopping = False
+        self._wakeup, self._wakeup_write = socket.socketpair()
+        for sock in (self._wakeup, self._wakeup_write, listener):
+            sock.setblocking(False)
+
+    @property
+    def wakeup_fd(self) -> int:
+        """A descriptor for signal.set_wakeup_fd(): a byte written to it makes the loop look at drain() and stop()."""
+        return self._wakeup_write.fileno()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._channels)
+
+    def drain(self) -> None:
+        """Stop accepting, answer what has begun, then return from run(). Safe in a signal handler."""
+        self._draining = True
+
+    def stop(self) -> None:
+        """Return from run() now; unfinished answers are closed and their connections dropped."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open."""
+        self._epoll = select.epoll()
+        try:
+            self._epoll.register(self._wakeup, select.EPOLLIN)
+            if self._lifeline >= 0:
+                self._epoll.register(self._lifeline, select.EPOLLIN)
+            self._watch_listener(True)
+            while not self._is_over():
+                for fd, events in self._epoll.poll(self._timeout()):
+                    self._on_event(fd, events)
+                self._run_runnable()
+                self._sweep()
+        finally:
+            self._close_all()
+
+    def _is_over(self) -> bool:
+        if self._draining and not self._stopping:
+            self._drain_idle()
+        return self._stopping or (self._draining and not self._channels)
+
+    def _drain_idle(self) -> None:
+        """Close the connections that wait for a next request, unless it is already there."""
+        self._watch_listener(False)
+        for channel in list(self._channels.values()):
+            if not channel.closing:
+                channel.closing = True
+                if channel.phase == IDLE:
+                    self._read(channel)
+                    if not channel.closed:
+                        self._settle(channel)
+
+    def _timeout(self) -> float:
+        """Seconds until something is due; -1 for never: an idle worker does not wake up."""
+        if self._runnable:
+            return 0
+        due = []
+        if self._channels:
+            due.append(self._next_sweep)
+        if self._accept_again:
+            due.append(self._accept_again)
+        return max(min(due) - time.monotonic(), 0) + 0.001 if due else -1
+
+    def _on_event(self, fd: int, events: int) -> None:
+        if fd == self._listener.fileno():
+            self._accept()
+            return
+        if fd == self._wakeup.fileno():
+            try:
+                self._wakeup.recv(4096)
+            except BlockingIOError:
+                pass
+            return
+        if fd == self._lifeline and self._epoll is not None:
+            self._epoll.unregister(fd)
+            self.drain()
+            return
+        channel = self._channels.get(fd)
+        if channel is None:
+            return
+        if events & (select.EPOLLERR | select.EPOLLHUP):
+            self._close(channel)
+            return
+        if events & select.EPOLLIN:
+            self._read(channel)
+        if events & select.EPOLLOUT and not channel.closed:
+            self._flush(channel)
+            if not channel.closed:
+                self._pump(channel)
+
+    # Accepting
+
+    def _watch_listener(self, accepting: bool) -> None:
+        if accepting == self._accepting or self._epoll is None:
+            return
+        if accepting:
+            self._epoll.register(self._listener, select.EPOLLIN | EPOLLEXCLUSIVE)
+        else:
+            self._epoll.unregister(self._listener)
+        self._accepting = accepting
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            if len(self._channels) >= self.limits.connections:
+                self._watch_listener(False)
+                return
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._complain(f"cannot accept a connection: {error.strerror}; trying again in {ACCEPT_PAUSE:g} s")
+                    self._watch_listener(False)
+                    self._accept_again = time.monotonic() + ACCEPT_PAUSE
+                    return
+                continue  # ECONNABORTED and the like: that connection's trouble, not ours
+            self._open(sock)
+
+    def _open(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        if not self._is_allowed(sock):
+            sock.close()
+            return
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        channel = Channel(sock, self.limits, self._workers)
+        self._channels[channel.fd] = channel
+        if len(self._channels) == 1:
+            self._next_sweep = channel.since + self._sweep_period
+        # PERF: most clients have sent their request by now; a connection that ends here never enters epoll.
+        self._read(channel)
+        if not channel.closed:
+            self._watch(channel)
+
+    def _is_allowed(self, sock: socket.socket) -> bool:
+        """Whether this peer may speak at all; decided before a byte of it is read."""
+        if sock.family != socket.AF_UNIX:
+            try:
+                host = sock.getpeername()[0]
+            except OSError:  # it has gone already
+                return False
+            if host not in self._allow_hosts:
+                self._complain(f"refused a connection from {host}, which is not allowed")
+                return False
+            return True
+        if self._allow_uids is None:
+            return True
+        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in self._allow_uids:
+            self._complain(f"refused a connection from user id {uid} (process {pid}), which is not allowed")
+            return False
+        return True
+
+    # One connection
+
+    def _watch(self, channel: Channel) -> None:
+        """Tell epoll what this channel waits for: input until its end, room for output where some is waiting."""
+        interest = (0 if channel.eof else select.EPOLLIN) | (select.EPOLLOUT if channel.unsent else 0)
+        if interest == channel.interest or self._epoll is None:
+            return
+        if channel.interest == NOT_WATCHED:
+            self._epoll.register(channel.fd, interest)
+        else:
+            self._epoll.modify(channel.fd, interest)
+        channel.interest = interest
+
+    def _read(self, channel: Channel) -> None:
+        """Take what has come, act on it, and answer."""
+        try:
+            data = channel.sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(channel)
+            return
+        if not data:
+            self._on_eof(channel)
+        elif not channel.lingering:
+            self._feed(channel, data)
+
+    def _feed(self, channel: Channel, data: bytes) -> None:
+        try:
+            channel.receive_data(data)
+        except ProtocolError as error:
+            self._complain(f"closed a connection that does not speak FastCGI: {error}")
+            self._close(channel)
+            return
+        if channel.pending_bytes > MAX_REPLY_BYTES:
+            self._complain("closed a connection that asks on and on and reads no answers")
+            self._close(channel)
+            return
+        self._note_progress(channel)
+        self._pump(channel)
+
+    def _on_eof(self, channel: Channel) -> None:
+        """The peer sends no more. It may still read: a half-close aborts only a request that can never be whole."""
+        channel.eof = True
+        if channel.lingering or channel.phase in (PHASE_PARAMS, PHASE_BODY):
+            self._close(channel)
+            return
+        channel.closing = True
+        self._settle(channel)
+
+    def _pump(self, channel: Channel) -> None:
+        """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up."""
+        for _ in range(PUMP_BATCH):
+            if len(channel.unsent) >= self.limits.output_buffer:
+                break
+            if channel.ready:
+                exchange = Exchange(channel.ready.popleft(), self._application, self._log)
+                exchange.start()
+            elif channel.answering:
+                exchange = channel.answering.popleft()
+            else:
+                break
+            self._advance(channel, exchange)
+            if not exchange.finished:
+                channel.answering.append(exchange)
+            self._flush(channel)
+            if channel.closed:
+                return
+        self._settle(channel)
+
+    def _advance(self, channel: Channel, exchange: Exchange) -> None:
+        """One chunk of one answer into the connection's output."""
+        request = exchange.request
+        chunk = exchange.next_chunk()
+        errors = request.take_errors()
+        if errors:
+            channel.send_stderr(request.request_id, errors)
+        if chunk:
+            channel.send_stdout(request.request_id, chunk)
+        if exchange.finished:
+            channel.end_request(request.request_id, exchange.app_status)
+            request.close()
+            self.requests += 1
+
+    def _flush(self, channel: Channel) -> None:
+        """Write what can be written without waiting; the rest stays in `unsent`."""
+        if channel.pending_bytes:
+            new = channel.data_to_send()
+            channel.unsent = memoryview(bytes(channel.unsent) + new if channel.unsent else new)
+        if not channel.unsent:
+            return
+        try:
+            sent = channel.sock.send(channel.unsent)
+        except BlockingIOError:
+            return
+        except OSError:  # EPIPE, ECONNRESET: the client has gone; nothing to complain about
+            self._close(channel)
+            return
+        channel.unsent = channel.unsent[sent:]
+        channel.since = time.monotonic()
+
+    def _settle(self, channel: Channel) -> None:
+        """After sending: close what is finished, go on watching what is not."""
+        self._flush(channel)
+        if channel.closed:
+            return
+        if (channel.ready or channel.answering) and len(channel.unsent) < self.limits.output_buffer:
+            self._runnable[channel.fd] = channel
+        elif channel.closing and not channel.active_requests and not channel.unsent:
+            if channel.input_pending and not channel.eof:
+                self._linger(channel)
+            else:
+                self._close(channel)
+                return
+        self._watch(channel)
+
+    def _linger(self, channel: Channel) -> None:
+        """Closing with unread input would reset the connection and lose the answer: read on for a while."""
+        if not channel.lingering:
+            channel.lingering = True
+            channel.since = time.monotonic()
+            try:
+                channel.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                channel.eof = True
+
+    def _close(self, channel: Channel) -> None:
+        if channel.closed:
+            return
+        channel.closed = True
+        self._channels.pop(channel.fd, None)
+        self._runnable.pop(channel.fd, None)
+        if channel.interest != NOT_WATCHED and self._epoll is not None:
+            self._epoll.unregister(channel.fd)
+        channel.sock.close()
+        channel.abandon()
+        if not self._accepting and not self._draining and not self._accept_again:
+            self._watch_listener(True)
+
+    def _close_all(self) -> None:
+        for channel in list(self._channels.values()):
+            self._close(channel)
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
+        self._accepting = False
+
+    def _run_runnable(self) -> None:
+        runnable, self._runnable = self._runnable, {}
+        for channel in runnable.values():
+            if not channel.closed:
+                self._pump(channel)
+
+    # Time
+
+    def _note_progress(self, channel: Channel) -> None:
+        """PARAMS must be complete in one time-out however slowly they drip; in the other phases any byte counts."""
+        phase = channel.phase
+        if phase != PHASE_PARAMS or channel.watched_phase != PHASE_PARAMS:
+            channel.since = time.monotonic()
+        channel.watched_phase = phase
+
+    def _sweep(self) -> None:
+        """Look for what has waited too long, once in a while and only if there is a connection."""
+        now = time.monotonic()
+        if self._accept_again and now >= self._accept_again:
+            self._accept_again = 0.0
+            if not self._draining:
+                self._watch_listener(True)
+        if not self._channels or now < self._next_sweep:
+            return
+        self._next_sweep = now + self._sweep_period
+        for channel in list(self._channels.values()):
+            self._check_time(channel, now - channel.since)
+
+    def _check_time(self, channel: Channel, waited: float) -> None:
+        """What happens to a connection that made no progress for `waited` seconds."""
+        limits = self.limits
+        phase = channel.phase
+        if channel.lingering:
+            late = waited > limits.linger_timeout
+        elif channel.unsent:
+            late = waited > limits.write_timeout
+        elif phase == PHASE_BODY:
+            if waited > limits.body_timeout:
+                channel.refuse_bodies(408)
+                self._pump(channel)
+            return
+        elif phase == ANSWERING:
+            late = False  # the application's iterator sets its own pace
+        else:
+            late = waited > (limits.header_timeout if phase == PHASE_PARAMS else limits.idle_timeout)
+        if late:
+            self._close(channel)

@@ -1,0 +1,124 @@
+"""One request: its parameters, decoded when read, and its body. No wire format beyond the pairs, no sockets here."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from typing import Any, BinaryIO
+
+from fastcore.limits import DEFAULT_LIMITS, Limits
+from fastcore.pure.records import parse_pairs
+
+BODILESS_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
+
+
+def parse_content_length(value: bytes) -> int:
+    """CONTENT_LENGTH as bytes of body; -1 where it is empty, -2 where it is nonsense (RFC 3875 §4.1.2: only digits)."""
+    if not value:
+        return -1
+    if len(value) > 18 or not value.isdigit():
+        return -2
+    return int(value)
+
+
+class Request:
+    """What one client asked for. Applications of the native interface get this object.
+
+    `request_id`, `role` and `keep_connection` come from BEGIN_REQUEST; `content_length` is CONTENT_LENGTH, or the
+    number of bytes received where the client named none; `body` is a binary file at position 0. Where the body is
+    shorter than `content_length`, the client broke it off.
+
+    Example::
+
+        def application(request):
+            return 200, [("Content-Type", "text/plain")], request.get("PATH_INFO", "").encode("latin-1")
+    """
+
+    def __init__(self, request_id: int, role: int, keep_connection: bool, raw_params: bytes) -> None:
+        """`raw_params` is the complete PARAMS stream; raises ProtocolError where its pairs are malformed."""
+        self.request_id = request_id
+        self.role = role
+        self.keep_connection = keep_connection
+        self.params: tuple[tuple[bytes, bytes], ...] = tuple(
+            pair
+            for pair in parse_pairs(raw_params)
+            if pair[0] != b"HTTP_PROXY"  # CVE-2016-5385: a header never sets a proxy
+        )
+        self.content_length = parse_content_length(self._find(b"CONTENT_LENGTH") or b"")
+        self.waits_for_body = self._waits_for_body()
+        self._environ: dict[str, str] | None = None
+        self._body: BinaryIO | None = None
+        self._errors = bytearray()
+        self._error_limit = DEFAULT_LIMITS.stderr_bytes
+
+    def _find(self, name: bytes) -> bytes | None:
+        for key, value in reversed(self.params):
+            if key == name:
+                return value
+        return None
+
+    def _waits_for_body(self) -> bool:
+        """Whether STDIN is worth waiting for. Some clients send no terminator where there is no body (HAProxy 2.6)."""
+        if self.content_length >= 0:
+            return self.content_length > 0
+        if self._find(b"HTTP_TRANSFER_ENCODING"):
+            return True
+        method = self._find(b"REQUEST_METHOD")
+        return method is not None and method not in BODILESS_METHODS
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """One CGI parameter as latin-1 text (PEP 3333), or `default`. The last of duplicates wins."""
+        try:
+            value = self._find(name.encode("latin-1"))
+        except UnicodeEncodeError:
+            return default
+        return default if value is None else value.decode("latin-1")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """All parameters as text, built when first read, then kept. The last of duplicates wins."""
+        if self._environ is None:
+            self._environ = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.params}
+        return self._environ
+
+    @property
+    def body(self) -> BinaryIO:
+        """The body as a binary file: in memory, or an unnamed temporary file where it is long."""
+        if self._body is None:
+            self._body = io.BytesIO()
+        return self._body
+
+    def store_body(self, data: bytes, limits: Limits) -> None:
+        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once."""
+        body = self.body
+        if isinstance(body, io.BytesIO) and body.tell() + len(data) > limits.body_memory:
+            spooled: Any = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close())
+            spooled.write(body.getbuffer())
+            self._body = body = spooled
+        body.write(data)
+
+    def finish_body(self) -> None:
+        """The body is complete: count it where no length was declared, and go back to its beginning."""
+        if self._body is None:
+            self.content_length = max(self.content_length, 0)
+            return
+        if self.content_length < 0:
+            self.content_length = self._body.tell()
+        self._body.seek(0)
+
+    def write_error(self, text: str) -> None:
+        """Send text to the front end's error log (FCGI_STDERR). Over the limit it is cut."""
+        room = self._error_limit - len(self._errors)
+        if room > 0:
+            self._errors += text.encode("utf-8", "backslashreplace")[:room]
+
+    def take_errors(self) -> bytes:
+        """The error text written since the last call."""
+        errors = bytes(self._errors)
+        self._errors.clear()
+        return errors
+
+    def close(self) -> None:
+        """Free the body."""
+        if self._body is not None:
+            self._body.close()

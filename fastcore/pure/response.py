@@ -1,0 +1,142 @@
+"""The head of a CGI response (RFC 3875 §6) as bytes, checked: nothing can smuggle in a header. No bodies here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastcore.errors import ResponseError
+
+REASONS = {
+    100: "Continue",
+    101: "Switching Protocols",
+    102: "Processing",
+    103: "Early Hints",
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    203: "Non-Authoritative Information",
+    204: "No Content",
+    205: "Reset Content",
+    206: "Partial Content",
+    207: "Multi-Status",
+    300: "Multiple Choices",
+    301: "Moved Permanently",
+    302: "Found",
+    303: "See Other",
+    304: "Not Modified",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    407: "Proxy Authentication Required",
+    408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
+    411: "Length Required",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    417: "Expectation Failed",
+    418: "I'm a Teapot",
+    421: "Misdirected Request",
+    422: "Unprocessable Content",
+    423: "Locked",
+    424: "Failed Dependency",
+    425: "Too Early",
+    426: "Upgrade Required",
+    428: "Precondition Required",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    451: "Unavailable For Legal Reasons",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
+    511: "Network Authentication Required",
+}
+
+# RFC 9110 §5.6.2
+_NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_FORBIDDEN = frozenset(chr(code) for code in range(32) if code != 9) | {"\x7f"}
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise ResponseError where a header cannot be sent: a name that is no token, a value with a control character."""
+    if type(name) is not str or type(value) is not str:
+        raise ResponseError(f"a header is a pair of str, not ({name!r}, {value!r})")
+    if not name or not _NAME_CHARACTERS.issuperset(name):
+        raise ResponseError(f"header name {name!r} is not a token (RFC 9110 section 5.6.2)")
+    if not _FORBIDDEN.isdisjoint(value):
+        raise ResponseError(f"the value of header {name!r} has a control character: {value!r}")
+    if not value.isascii():
+        try:
+            value.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ResponseError(f"the value of header {name!r} is not latin-1: {value!r}") from None
+
+
+def check_status(status: int) -> None:
+    """Raise ResponseError where `status` is not an int from 200 to 999 (1xx cannot be a final answer)."""
+    if type(status) is not int:
+        raise ResponseError(f"a status is an int, not {status!r}")
+    if not 200 <= status <= 999:
+        raise ResponseError(f"status {status} is outside 200 to 999")
+
+
+def has_body(status: int) -> bool:
+    """Whether a response of this status may have a body (RFC 9110 §6.4.1)."""
+    return status not in (204, 304)
+
+
+def _declared_length(value: str, before: int) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        raise ResponseError(f"Content-Length {value!r} is not a number of bytes")
+    length = int(value)
+    if before >= 0 and before != length:
+        raise ResponseError(f"two different Content-Length headers: {before} and {length}")
+    return length
+
+
+def build_head(
+    status: int, headers: Iterable[tuple[str, str]], reason: str = "", body_length: int = -1
+) -> tuple[bytes, int]:
+    """`Status: …`, the headers and the empty line, as bytes; and the length of body that they declare.
+
+    Args:
+        status: 200 to 999.
+        headers: pairs of text, latin-1; a `Status` header is refused, it is made here.
+        reason: the reason phrase; the registered one where it is empty.
+        body_length: bytes of the whole body where that is known: declared if the headers do not; else -1.
+
+    Returns the head and the declared Content-Length, -1 where there is none. Raises ResponseError for what cannot be
+    sent.
+    Example: ``build_head(204, []) == (b"Status: 204 No Content\\r\\n\\r\\n", -1)``.
+    """
+    check_status(status)
+    if reason:
+        check_header("Status", reason)
+    lines = [f"Status: {status} {reason or REASONS.get(status, '')}"]
+    declared = -1
+    for name, value in headers:
+        check_header(name, value)
+        lowered = name.lower()
+        if lowered == "status":
+            raise ResponseError("the status is given as a number, not as a 'Status' header")
+        if lowered == "content-length":
+            declared = _declared_length(value, declared)
+        lines.append(f"{name}: {value}")
+    if declared < 0 <= body_length and has_body(status):
+        declared = body_length
+        lines.append(f"Content-Length: {body_length}")
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("latin-1"), declared

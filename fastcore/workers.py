@@ -1,0 +1,116 @@
+"""Several worker processes on one listener: forked, watched, started again with back-off, ended together.
+
+The parent only waits for signals and children; it serves nothing. When it is gone, even by SIGKILL, its workers drain.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from fastcore.log import Log, stderr_log
+
+FIRST_DELAY = 0.1  # seconds before a worker that died young is started again; doubled each time
+LONGEST_DELAY = 30.0
+GROWN_UP = 10.0  # seconds: a worker that lived longer is started again at once
+
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Prefork:
+    """Runs `work(lifeline)` in `count` forked processes until told to end.
+
+    `work` is called in each child with a descriptor that becomes readable when the parent is gone; the child ends when
+    it returns. SIGTERM, SIGINT and SIGUSR1 are passed on as SIGTERM: the first drains, the second forces.
+    """
+
+    def __init__(self, count: int, work: Callable[[int], None], log: Log = stderr_log) -> None:
+        if count < 1:
+            raise ValueError(f"a server needs one worker at least, not {count}")
+        self._count = count
+        self._work = work
+        self._log = log
+        self._born: dict[int, float] = {}  # pid → seconds (monotonic)
+        self._delay = 0.0
+        self._start_at = 0.0
+        self._ending = False
+        self._lifeline, self._lifeline_end = os.pipe()
+
+    def run(self) -> None:
+        """Fork the workers and stay until all have ended after a signal."""
+        gc.collect()
+        gc.freeze()  # pages shared with the children stay shared
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            while self._born or not self._ending:
+                if not self._ending:
+                    self._start_missing(mask)
+                self._wait()
+        finally:
+            for pid in self._born:
+                os.kill(pid, signal.SIGKILL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(self._lifeline)
+            os.close(self._lifeline_end)
+            gc.unfreeze()
+
+    def _start_missing(self, mask: set[signal.Signals]) -> None:
+        while len(self._born) < self._count and time.monotonic() >= self._start_at:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            pid = os.fork()
+            if not pid:
+                self._be_worker(mask)
+            self._born[pid] = time.monotonic()
+
+    def _be_worker(self, mask: set[signal.Signals]) -> None:
+        status = 1
+        try:
+            os.close(self._lifeline_end)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self._work(self._lifeline)
+            status = 0
+        except BaseException:
+            import traceback
+
+            self._log(f"the worker failed\n{traceback.format_exc().rstrip()}")
+        finally:
+            os._exit(status)
+
+    def _wait(self) -> None:
+        timeout = 3600.0
+        if len(self._born) < self._count and not self._ending:
+            timeout = max(self._start_at - time.monotonic(), 0)
+        info = signal.sigtimedwait(_SIGNALS, timeout + 0.001)
+        if info is not None and info.si_signo != signal.SIGCHLD:
+            self._end()
+        self._reap()
+
+    def _end(self) -> None:
+        self._ending = True
+        for pid in self._born:
+            os.kill(pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        while self._born:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            born = self._born.pop(pid, None)
+            if born is None or self._ending:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+            self._delay = self._next_delay(time.monotonic() - born)
+            self._start_at = time.monotonic() + self._delay
+            self._log(f"worker {pid} {cause}; a new one starts in {self._delay:g} s")
+
+    def _next_delay(self, lived: float) -> float:
+        if lived > GROWN_UP:
+            return 0.0
+        return min(max(self._delay * 2, FIRST_DELAY), LONGEST_DELAY)
