@@ -1,7 +1,9 @@
 #!/bin/bash
 # Print the path of the interpreter to build with; on standard error, in one line, why that one.
 #
-#   find-python.sh [CANDIDATE…]      default candidates: python3 on PATH, Debian's, then newer ones by name
+#   find-python.sh [--complete] [CANDIDATE…]      default candidates: python3 on PATH, Debian's, then newer ones by name
+#
+# --complete prints nothing: exit 0 where one has all that is wanted, 1 where not.
 #
 # The first that is at least 3.11, can make virtual environments, has headers to compile against and, for root, can be
 # executed by other users (back ends run as users of their own). Where none has it all, the one that lacks least; exit 1
@@ -33,6 +35,8 @@ if os.getuid() == 0 and not (open_to_all(sys.executable) and open_to_all(sysconf
 print(os.path.realpath(sys.executable), sys.version.split()[0], *lacking)
 PYTHON
 
+complete=""
+if [[ ${1:-} == --complete ]]; then complete=1; shift; fi
 if (($# == 0)); then
     set -- python3 /usr/bin/python3 /usr/local/bin/python3 python3.13 python3.12 python3.11
 fi
@@ -50,6 +54,7 @@ for candidate in "$@"; do
     passed_over+="; passed over $executable $version: lacks ${lacking// /, }"
 done
 
+if [[ $complete ]]; then exit $((best_lacking > 0)); fi
 if [[ -z $best ]]; then
     echo "No Python 3.11 or newer found$passed_over. Install one (Debian 12 or newer: apt-get install python3), or name it: make PYTHON=/path/to/python3 …" >&2
     exit 1
