@@ -177,7 +177,7 @@ def _limits(site: Site) -> list[str]:
 
 def _requests() -> list[str]:
     return [
-        "# Paths are decoded and rid of /./ and /../ before anything is compared with them; malformed requests end here.",
+        "# Paths are decoded and rid of /./ and /../ before anything is compared; malformed requests end here.",
         "server.http-parseopts = (",
         '  "header-strict" => "enable",',
         '  "host-strict" => "enable",',
