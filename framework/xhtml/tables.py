@@ -32,6 +32,10 @@ class Column:
     header: bool = False
     empty: Content = ""
 
+    def value(self, row: Any, get: Callable[[Any], Any]) -> Any:
+        """This column's value in a row; get: how the row is read."""
+        return self.key(row) if callable(self.key) else get(self.key)
+
 
 def build_table(
     rows: Any,
@@ -68,8 +72,10 @@ def build_table(
     plan = _columns(first, columns, headings, formats or {}, row_header)
     if any(column.heading is not None for column in plan):
         line = table.add("thead").add("tr")
+        get = None if first is _NOTHING else _getter(first)
         for column in plan:
-            line.add("th", column.heading, scope="col", class_=column.class_)
+            numeric = get is not None and _is_number(column.value(first, get))
+            line.add("th", column.heading, scope="col", class_=_names(column, numeric))
     body = table.add("tbody")
     if first is _NOTHING:
         if empty is not None:
@@ -185,13 +191,10 @@ def _row(
     get = _getter(row)
     add = line.add
     for column in plan:
-        key = column.key
-        value = key(row) if callable(key) else get(key)
-        content, number = cell_content(value, column)
+        content, number = cell_content(column.value(row, get), column)
         tag = "th" if column.header else "td"
         if number or column.class_ is not None or column.header:
-            names = " ".join(filter(None, (column.class_, "number" if number else None)))
-            add(tag, content, class_=names or None, scope="row" if column.header else None)
+            add(tag, content, class_=_names(column, number), scope="row" if column.header else None)
         else:
             add(tag, content)
     return line
@@ -218,13 +221,16 @@ def _add_footers(table: Element, footers: Any, plan: list[Column]) -> None:
     foot = table.add("tfoot")
     for cells in lines:
         line = foot.add("tr")
-        for place, value in enumerate(cells):
-            column = plan[place] if place < len(plan) else Column(place)
-            content, number = cell_content(
-                value, dataclasses.replace(column, render=column.render if _is_number(value) else None)
-            )
-            names = " ".join(filter(None, (column.class_, "number" if number else None)))
-            line.add("th" if place == 0 else "td", content, class_=names or None, scope="row" if place == 0 else None)
+        for place, column in enumerate(plan or [Column(place) for place in range(len(cells))]):
+            value = cells[place] if place < len(cells) else None
+            number = _is_number(value)
+            content, _ = cell_content(value, column if number else dataclasses.replace(column, render=None))
+            head = place == 0
+            line.add("th" if head else "td", content, class_=_names(column, number), scope="row" if head else None)
+
+
+def _names(column: Column, number: bool) -> str | None:
+    return " ".join(filter(None, (column.class_, "number" if number else None))) or None
 
 
 def _is_number(value: Any) -> bool:
