@@ -1,0 +1,47 @@
+"""`sitectl run`: start the whole site in the foreground, watch it, and stop it without leaving anything behind."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from framework.cli import PROBLEM, add_listen_argument, add_site_argument, load_site
+
+HELP = """\
+Start the site: the web server and every back end, each as its own user.
+
+Runs in the foreground; Ctrl-C or 'sitectl stop' ends it, a second Ctrl-C at once. What dies is started again. Under
+systemd it is a service of Type=notify.
+
+examples:
+  sudo sitectl run site.toml
+  sudo sitectl run site.toml --listen 127.0.0.1:9000
+  sitectl run site.toml                without root: everything as you, nothing protected from another
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_site_argument(parser)
+    add_listen_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from framework.process.frontend import FrontendError
+    from framework.process.launcher import LaunchError
+    from framework.process.layout import for_caller, make_state_directories
+    from framework.process.logs import Output
+    from framework.process.parts import PartsError
+    from framework.process.runfiles import RunError
+    from framework.process.supervisor import Supervisor
+
+    site = for_caller(load_site(arguments))
+    if os.geteuid() != 0:
+        make_state_directories(site)
+    sys.stdout.flush()
+    try:
+        return Supervisor(site, Output()).run()
+    except (PartsError, RunError, FrontendError, LaunchError) as error:
+        for line in str(error).splitlines():
+            print(f"sitectl: {line}", file=sys.stderr)
+        return PROBLEM

@@ -1,0 +1,320 @@
+"""One back end: a fresh interpreter that already runs as its user, takes its listener, imports its application, and
+serves.
+
+    python -m framework.process.backend NAME               as the supervisor starts it: spec on descriptor 0, LISTEN_FDS
+    python -m framework.process.backend --spec FILE        the same under systemd socket activation
+    python -m framework.process.backend --spec FILE --bind unix:/path     without a listener from outside
+
+It proves its privileges before it imports anything of the application. An application that cannot be imported is
+one clear message and exit code 78 (EX_CONFIG of sysexits.h); wrong privileges are exit code 77 (EX_NOPERM).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+from framework.process import notify
+from framework.process.spec import MAX_SPEC_BYTES, MAX_TABLE_BYTES, Spec, SpecError, parse
+
+__all__ = ["EXIT_CONFIG", "EXIT_PRIVILEGES", "BackendError", "load_application", "main"]
+
+EXIT_CONFIG = 78
+EXIT_PRIVILEGES = 77
+LISTEN_FD = 3
+
+USAGE = "usage: python -m framework.process.backend [NAME] [--spec FILE] [--bind ADDRESS] [--describe]"
+
+
+class BackendError(Exception):
+    """Why a back end cannot run, in one line; `detail` is the traceback for the log."""
+
+    def __init__(self, message: str, detail: str = "", code: int = EXIT_CONFIG) -> None:
+        super().__init__(message)
+        self.detail = detail
+        self.code = code
+
+
+class Options(NamedTuple):
+    """The command line. `name` only shows in process lists."""
+
+    name: str = ""
+    spec: str | None = None
+    bind: str | None = None
+    describe: bool = False
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a back end until it is told to stop. Returns its exit code."""
+    options = _options(sys.argv[1:] if arguments is None else arguments)
+    notify_address = os.environ.get("NOTIFY_SOCKET", "")
+    name = options.name
+    try:
+        spec = _read_spec(options.spec)
+        name = spec.backend
+        _prove(spec)
+        if options.describe:
+            _describe(spec)
+        else:
+            _serve(spec, options.bind, notify_address)
+    except BackendError as error:
+        print(f"ERROR back end {name!r}: {error}", file=sys.stderr)
+        if error.detail:
+            print(error.detail, file=sys.stderr)
+        notify.send(f"STATUS={error}\nERRNO={error.code}", notify_address)
+        return error.code
+    return 0
+
+
+def _options(arguments: list[str]) -> Options:
+    chosen: dict[str, Any] = {}
+    words = iter(arguments)
+    for word in words:
+        if word in ("--spec", "--bind"):
+            chosen[word[2:]] = next(words, None) or _usage()
+        elif word == "--describe":
+            chosen["describe"] = True
+        elif word.startswith("-") or "name" in chosen:
+            _usage()
+        else:
+            chosen["name"] = word
+    return Options(**chosen)
+
+
+def _usage() -> NoReturn:
+    print(USAGE, file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _read_spec(file: str | None) -> Spec:
+    try:
+        with open(file if file is not None else 0, "rb", closefd=file is not None) as stream:
+            data = stream.read(MAX_SPEC_BYTES + 1)
+    except OSError as error:
+        raise BackendError(f"the spec cannot be read: {error.strerror} ({file or 'standard input'})") from None
+    if len(data) > MAX_SPEC_BYTES:
+        raise BackendError(f"the spec is larger than {MAX_SPEC_BYTES} bytes")
+    try:
+        return parse(data)
+    except SpecError as error:
+        raise BackendError(str(error)) from None
+
+
+def _prove(spec: Spec) -> None:
+    if spec.privileges is None:
+        return
+    from framework.process.proof import prove
+
+    problems = prove(spec.privileges)
+    if problems:
+        raise BackendError(
+            "does not start with rights wider than declared: " + "; ".join(problems), code=EXIT_PRIVILEGES
+        )
+
+
+def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
+    from fastcore import serve
+
+    listener = _listener() if bind is None else bind
+    _keep_from_application(spec)
+    _configure_logging(spec)
+    application = load_application(spec)
+    native = _mount(application, spec)
+    _write_table(_table_of(application) if native else [], spec)
+    _end_workers_with_us()
+    gc.collect()
+    gc.freeze()
+
+    def say_ready() -> None:
+        notify.send("READY=1\nSTATUS=serving", notify_address)
+
+    serve(
+        application,
+        listener,
+        interface="native" if native else "wsgi",
+        workers=spec.workers,
+        allow_uids=spec.allow_uids or None,
+        on_ready=say_ready,
+    )
+
+
+def _describe(spec: Spec) -> None:
+    import json
+
+    _keep_from_application(spec)
+    try:
+        application = load_application(spec)
+        _write_table(_table_of(application) if _mount(application, spec) else [], spec)
+    except BackendError as error:
+        _write_pipe(json.dumps({"error": str(error)}).encode(), spec)
+        raise
+
+
+# ---- what the parent gave ------------------------------------------------------------------------
+
+
+def _listener() -> socket.socket:
+    """The listener that was passed as descriptor 3 (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        raise BackendError("no listener was passed (LISTEN_FDS, LISTEN_PID); give one with --bind ADDRESS")
+    try:
+        listener = socket.socket(fileno=LISTEN_FD)
+        accepting = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise BackendError(f"descriptor {LISTEN_FD} is not a socket: {error.strerror}") from None
+    if not accepting:
+        raise BackendError(f"descriptor {LISTEN_FD} is a socket that does not listen")
+    listener.set_inheritable(False)
+    return listener
+
+
+def _keep_from_application(spec: Spec) -> None:
+    """Nothing of how we were started reaches the application or its children: variables, the spec on descriptor 0,
+    the pipe.
+    """
+    for name in ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "PYTHONPATH"):
+        os.environ.pop(name, None)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    if spec.urls_fd is not None:
+        os.set_inheritable(spec.urls_fd, False)
+
+
+def _end_workers_with_us() -> None:
+    """Have the kernel kill the processes forked by this one when it dies, however that happens; not what those fork
+    in turn.
+    """
+    from framework.process import linux
+
+    parent, first_generation = os.getpid(), True
+
+    def in_child() -> None:
+        nonlocal first_generation
+        if first_generation:
+            first_generation = False
+            linux.parent_death_signal(signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(0)
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+def _configure_logging(spec: Spec) -> None:
+    import logging
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if spec.development else logging.INFO)
+
+
+# ---- the application -----------------------------------------------------------------------------
+
+
+def load_application(spec: Spec) -> Any:
+    """Import "module:object" with the spec's folders first on sys.path. Raises BackendError that names module, file
+    and line.
+    """
+    folders = [folder for folder in spec.path if folder not in sys.path]
+    sys.path[:0] = folders
+    module_name, _, path = spec.application.partition(":")
+    try:
+        found: Any = import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise _import_error(spec, module_name, error) from error
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            where = getattr(sys.modules[module_name], "__file__", None) or module_name
+            raise BackendError(f"{spec.application}: {where} has no object {name!r}{_similar(name, found)}") from None
+    if not callable(found):
+        raise BackendError(f"{spec.application} is {type(found).__name__}, not an application: it cannot be called")
+    return found
+
+
+def _similar(name: str, module: object) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, [known for known in dir(module) if not known.startswith("_")], n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _import_error(spec: Spec, module: str, error: BaseException) -> BackendError:
+    place = _place_of(error)
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and not place
+        and error.name
+        and (module + ".").startswith(error.name + ".")
+    ):
+        looked = ", ".join(spec.path) or "no folder: set 'path' in the site file"
+        return BackendError(f"cannot import {module!r}: there is no module {error.name!r} in {looked}")
+    reason = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    return BackendError(f"cannot import {module!r}: {reason}" + (f" ({place})" if place else ""), _detail(error))
+
+
+def _place_of(error: BaseException) -> str:
+    """file:line where the import went wrong, "" where it never came to the application's own code."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename == __file__ or filename.startswith("<frozen importlib") or "/importlib/" in filename
+
+
+def _detail(error: BaseException) -> str:
+    shown = traceback.TracebackException.from_exception(error)
+    shown.stack = traceback.StackSummary.from_list(
+        [frame for frame in shown.stack if not _is_machinery(frame.filename)]
+    )
+    return "".join(shown.format()).rstrip()
+
+
+def _mount(application: Any, spec: Spec) -> bool:
+    """Tell a framework App where it is; False for any other WSGI callable."""
+    module = sys.modules.get("framework.app")
+    if module is None or not isinstance(application, module.App):
+        return False
+    from framework.site.tree import SiteTree
+
+    tree = SiteTree.from_spec(spec.tree)
+    mounts = [list(mount) for mount in spec.mounts]
+    application.mount(tree, spec.backend, mounts=mounts, development=spec.development)
+    return True
+
+
+def _table_of(application: Any) -> list[dict[str, Any]]:
+    table: list[dict[str, Any]] = application.urls.describe()
+    return table
+
+
+def _write_table(table: list[dict[str, Any]], spec: Spec) -> None:
+    import json
+
+    data = json.dumps(table).encode()
+    if len(data) > MAX_TABLE_BYTES:
+        raise BackendError(f"its URL table has {len(data)} bytes, more than {MAX_TABLE_BYTES}: give it fewer routes")
+    _write_pipe(data, spec)
+
+
+def _write_pipe(data: bytes, spec: Spec) -> None:
+    if spec.urls_fd is None:
+        return
+    with open(spec.urls_fd, "wb") as pipe:
+        pipe.write(data)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

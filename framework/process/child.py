@@ -1,0 +1,204 @@
+"""One running child of the supervisor: its start, its descriptors, and what comes out of them.
+
+Nothing that a child writes is believed: output is bounded and made printable, a message counts only from the pid
+that was started, the URL table is bytes of bounded length that nobody here reads. When it is started and ended is
+the supervisor's decision.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from framework.process.health import Health
+from framework.process.launcher import Launch, start
+from framework.process.logs import LineBuffer, Output, RateLimit
+from framework.process.notify import Receiver
+from framework.process.parts import Part
+from framework.process.runfiles import kill_session, write_file
+from framework.process.spec import MAX_TABLE_BYTES
+
+__all__ = ["Child"]
+
+READ_BYTES = 65536
+MAX_LAST_READS = 64
+"""How many READ_BYTES are still read from a child that has ended: its last words, not those of a flood."""
+
+Watch = Callable[[int, Callable[[], object]], None]
+Unwatch = Callable[[int], None]
+
+
+class Child:
+    """A part of the site with its health. `watch` and `unwatch` register descriptors with the supervisor's loop."""
+
+    def __init__(self, part: Part, output: Output, watch: Watch, unwatch: Unwatch) -> None:
+        self.part = part
+        self.name = part.name
+        self.health = Health(since=time.time())
+        self._output = output
+        self._watch = watch
+        self._unwatch = unwatch
+        self._buffers: dict[int, LineBuffer] = {}
+        self._rate = RateLimit(time.monotonic())
+        self._receiver: Receiver | None = None
+        self._table_path: Path | None = None
+        self._table_fd = -1
+        self._table = b""
+
+    # ---- start and end
+
+    def start(self, launch: Launch) -> None:
+        """Start the process. Raises LaunchError and OSError."""
+        started = start(launch)
+        self.health.started(started.pid, time.monotonic(), time.time())
+        for number in (started.output, started.errors):
+            self._buffers[number] = LineBuffer()
+            self._watch(number, partial(self._read_output, number))
+
+    def open_notify(self, path: Path) -> str:
+        """Make the socket for its messages; returns the value of NOTIFY_SOCKET."""
+        self._receiver = Receiver(str(path), self.part.privileges.uid, self.part.privileges.gid)
+        self._watch(self._receiver.fileno(), self._read_messages)
+        return str(path)
+
+    def expect_table(self, path: Path) -> int:
+        """Make the pipe for its URL table, which goes to `path` when it is complete; returns the end for the child."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        self._table_path, self._table_fd, self._table = path, reader, b""
+        self._watch(reader, self._read_table)
+        return writer
+
+    def signal(self, number: signal.Signals) -> None:
+        """A signal to the process itself, which passes it on to its own as it sees fit."""
+        if self.health.pid:
+            try:
+                os.kill(self.health.pid, number)
+            except ProcessLookupError:
+                pass
+
+    def kill(self) -> None:
+        """End the process and everything in its session at once."""
+        if self.health.pid:
+            self.signal(signal.SIGKILL)
+            kill_session(self.health.pid)
+
+    def close(self) -> None:
+        """Read the last words, then give all descriptors back. For a child that has ended, with its session."""
+        for number in list(self._buffers):
+            for _ in range(MAX_LAST_READS):
+                if not self._read_output(number):
+                    break
+            self._close_output(number)
+        self._tell_dropped()
+        if self._receiver is not None:
+            self._read_messages()
+            self._unwatch(self._receiver.fileno())
+            self._receiver.close()
+            self._receiver = None
+        self._close_table()
+
+    # ---- what comes out of it
+
+    def _read_output(self, number: int) -> bool:
+        """Take what is there; False when nothing more comes now."""
+        buffer = self._buffers.get(number)
+        if buffer is None:
+            return False
+        try:
+            data = os.read(number, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._close_output(number)
+            return False
+        for line in buffer.feed(data):
+            self._print(line)
+        return True
+
+    def _close_output(self, number: int) -> None:
+        buffer = self._buffers.pop(number, None)
+        if buffer is not None:
+            for line in buffer.flush():
+                self._print(line)
+            self._unwatch(number)
+            os.close(number)
+
+    def _print(self, line: str) -> None:
+        if self._rate.take(time.monotonic()):
+            self._tell_dropped()
+            self.health.lines.append(line)
+            self._output.write(self.name, self.health.pid, line)
+
+    def _tell_dropped(self) -> None:
+        dropped = self._rate.take_dropped()
+        if dropped:
+            self._output.write(
+                self.name, self.health.pid, f"({dropped} lines dropped: more than its share of this log)"
+            )
+
+    def _read_messages(self) -> None:
+        if self._receiver is None:
+            return
+        for pid, message in self._receiver.messages():
+            if pid == self.health.pid:
+                self._take_message(message)
+
+    def _take_message(self, message: Mapping[str, str]) -> None:
+        self.health.status = message.get("STATUS", self.health.status)
+        if "ERRNO" in message:
+            self.health.complaint = self.health.status
+        if message.get("READY") == "1" and self.health.state == "starting":
+            self.health.became_ready(time.monotonic(), time.time())
+
+    def _read_table(self) -> None:
+        try:
+            data = os.read(self._table_fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._table += data
+            if len(self._table) > MAX_TABLE_BYTES:
+                self._output.write(
+                    self.name, self.health.pid, f"its URL table is larger than {MAX_TABLE_BYTES} bytes: not taken"
+                )
+                self._close_table()
+            return
+        if self._table and self._table_path is not None:
+            write_file(self._table_path, self._table)
+        self._close_table()
+
+    def _close_table(self) -> None:
+        if self._table_fd >= 0:
+            self._unwatch(self._table_fd)
+            os.close(self._table_fd)
+        self._table_fd, self._table = -1, b""
+
+    # ---- for sitectl status
+
+    def describe(self) -> dict[str, Any]:
+        """What is known of it, JSON-able."""
+        health = self.health
+        return {
+            "name": self.name,
+            "kind": self.part.kind,
+            "user": self.part.privileges.user,
+            "group": self.part.privileges.group,
+            "uid": self.part.privileges.uid,
+            "where": self.part.where,
+            "pid": health.pid or None,
+            "state": health.state,
+            "since": round(health.since, 3),
+            "restarts": health.restarts,
+            "status": health.status,
+            "last_error": health.last_error,
+            "last_lines": list(health.lines) if health.last_error else [],
+            "view": list(self.part.view.covers) if self.part.view is not None else [],
+        }

@@ -1,0 +1,211 @@
+"""The supervisor's control socket: one JSON object a line in, one out. For root (or the user who runs the site) alone.
+
+The socket has mode 0600, and the kernel is asked who connected (SO_PEERCRED) before a byte is read. Both ends are
+here: `Server` for the supervisor's loop, `ask` and `stop` for sitectl.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ControlError", "Server", "ask", "stop"]
+
+MAX_REQUEST_BYTES = 4096
+MAX_ANSWER_BYTES = 1 << 20
+MAX_CONNECTIONS = 8
+PATIENCE = 5.0
+"""Seconds that a connection may take for its one line."""
+
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+Watch = Callable[[int, Callable[[], object]], None]
+Unwatch = Callable[[int], None]
+
+_PEER = struct.Struct("3i")
+
+
+class ControlError(Exception):
+    """The supervisor cannot be asked; says why and what to do."""
+
+
+class Connection:
+    """One accepted connection, non-blocking. `held` is a stop that is answered by closing when all has ended."""
+
+    def __init__(self, channel: socket.socket, now: float) -> None:
+        self.channel = channel
+        self.deadline = now + PATIENCE
+        self.held = False
+        self._received = b""
+
+    def read(self) -> bytes | None:
+        """The request line when it is complete; b"" where the peer is gone or says too much; None to come again."""
+        try:
+            data = self.channel.recv(MAX_REQUEST_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        self._received += data
+        line, end, _ = self._received.partition(b"\n")
+        if end:
+            return line
+        return b"" if not data or len(self._received) >= MAX_REQUEST_BYTES else None
+
+    def answer(self, value: dict[str, Any]) -> None:
+        try:
+            self.channel.settimeout(1.0)
+            self.channel.sendall(json.dumps(value).encode() + b"\n")
+        except OSError:
+            pass
+
+
+class Server:
+    """The listening end, in the supervisor's loop: `watch` and `unwatch` register descriptors there."""
+
+    def __init__(self, path: Path, answer: Answer, watch: Watch, unwatch: Unwatch) -> None:
+        self._path = path
+        self._answer = answer
+        self._watch = watch
+        self._unwatch = unwatch
+        self._connections: dict[int, Connection] = {}
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        mask = os.umask(0o177)
+        try:
+            self._listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        self._listener.listen(MAX_CONNECTIONS)
+        watch(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        try:
+            channel, _ = self._listener.accept()
+        except OSError:
+            return
+        uid = _PEER.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1]
+        if uid not in (0, os.geteuid()) or len(self._connections) >= MAX_CONNECTIONS:
+            channel.close()
+            return
+        channel.setblocking(False)
+        number = channel.fileno()
+        self._connections[number] = Connection(channel, time.monotonic())
+        self._watch(number, lambda: self._serve(number))
+
+    def _serve(self, number: int) -> None:
+        connection = self._connections[number]
+        line = connection.read()
+        if line is None:
+            return
+        answer: dict[str, Any] = {}
+        if line:
+            request = _parse(line)
+            answer = self._answer(request) if request is not None else {"ok": False, "error": "not a JSON object"}
+            connection.answer(answer)
+        if answer.get("stopping"):
+            connection.held = True
+            self._unwatch(number)
+        else:
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        self._unwatch(number)
+        self._connections.pop(number).channel.close()
+
+    def next_deadline(self) -> float | None:
+        """When the first of the connections has had its time, on the steady clock."""
+        return min((each.deadline for each in self._connections.values() if not each.held), default=None)
+
+    def drop_slow(self, now: float) -> None:
+        """Close the connections that have had their time."""
+        for number, connection in list(self._connections.items()):
+            if now >= connection.deadline and not connection.held:
+                self._drop(number)
+
+    def close(self) -> None:
+        """Close all, the held ones too: for those who wait, this is the sign that all has ended."""
+        for connection in self._connections.values():
+            connection.channel.close()
+        self._unwatch(self._listener.fileno())
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+# ---- sitectl's end -------------------------------------------------------------------------------
+
+
+def _connect(path: Path) -> socket.socket:
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    channel.settimeout(PATIENCE)
+    try:
+        channel.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        channel.close()
+        raise ControlError(f"the site does not run (nobody listens on {path}): 'sitectl run' starts it") from None
+    except PermissionError:
+        channel.close()
+        raise ControlError(f"only root and the user who runs the site may ask ({path})") from None
+    except OSError as error:
+        channel.close()
+        raise ControlError(f"{path}: {error.strerror or error}") from None
+    return channel
+
+
+def _exchange(channel: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        channel.sendall(json.dumps(request).encode() + b"\n")
+        data = b""
+        while b"\n" not in data and len(data) <= MAX_ANSWER_BYTES:
+            piece = channel.recv(65536)
+            if not piece:
+                break
+            data += piece
+    except OSError as error:
+        raise ControlError(f"the supervisor did not answer: {error.strerror or error}") from None
+    answer = _parse(data.partition(b"\n")[0])
+    if answer is None:
+        raise ControlError("the supervisor did not answer: it takes orders only from root and its own user")
+    if not answer.get("ok"):
+        raise ControlError(str(answer.get("error", "refused")))
+    return answer
+
+
+def ask(path: Path, command: str) -> dict[str, Any]:
+    """Send one command and return its answer. Raises ControlError.
+
+    >>> ask(site.control_path, "status")["parts"][0]["state"]
+    'ready'
+    """
+    with _connect(path) as channel:
+        return _exchange(channel, {"command": command})
+
+
+def stop(path: Path, seconds: float) -> bool:
+    """Order the end and wait for it; False where it took longer than `seconds`. Raises ControlError."""
+    with _connect(path) as channel:
+        _exchange(channel, {"command": "stop"})
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            channel.settimeout(left)
+            try:
+                if not channel.recv(1):
+                    return True
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+    return False

@@ -1,0 +1,94 @@
+"""The front end as the supervisor sees it: a file to write, a checker to run, a port to look at. No HTTP here."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from framework.process.launcher import LaunchError, start
+from framework.process.parts import Part
+from framework.process.runfiles import kill_session, write_file
+
+if TYPE_CHECKING:
+    from framework.site.schema import Listen, Site
+
+__all__ = ["FrontendError", "accepts", "check_port_is_free", "write_configuration"]
+
+CHECK_TIMEOUT = 10.0
+"""Seconds that the front end's own checker may take."""
+
+MAX_CHECK_OUTPUT = 65536
+
+
+class FrontendError(Exception):
+    """The port is taken, or the front end refuses its configuration; the text holds its own words."""
+
+
+def check_port_is_free(listen: Listen) -> None:
+    """Raises FrontendError where the address cannot be bound, with the reason."""
+    family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen.address, listen.port))
+        except OSError as error:
+            hint = (
+                "another program listens there: stop it, or choose another with --listen"
+                if error.errno == 98
+                else "choose another with --listen"
+            )
+            raise FrontendError(f"cannot listen on {listen}: {error.strerror}; {hint}") from None
+
+
+def accepts(listen: Listen) -> bool:
+    """Whether somebody takes connections there now. Never waits for long: the address is this machine's own."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.address, listen.address)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex((address, listen.port)) == 0
+
+
+def write_configuration(site: Site, part: Part) -> None:
+    """Generate the front end's configuration into the run directory and have the front end check it, as its own user.
+
+    Raises FrontendError with what it said.
+    """
+    from framework.frontends import lighttpd
+
+    write_file(site.frontend_configuration, lighttpd.generate(site).encode(), 0o644)
+    program = part.argv[0]
+    status, said = _run_checker(replace(part, argv=(program, "-tt", "-f", str(site.frontend_configuration))))
+    if status != 0:
+        raise FrontendError(f"{site.frontend} refuses the configuration made from {site.file}: {said}")
+
+
+def _run_checker(part: Part) -> tuple[int, str]:
+    try:
+        started = start(part.launch({}, (), {}))
+    except LaunchError as error:
+        raise FrontendError(f"{part.name} cannot be started: {error}") from None
+    deadline = time.monotonic() + CHECK_TIMEOUT
+    said = dict.fromkeys((started.output, started.errors), b"")
+    poller = select.poll()
+    for number in said:
+        poller.register(number, select.POLLIN)
+    open_ends = len(said)
+    while open_ends and (left := deadline - time.monotonic()) > 0:
+        for number, _ in poller.poll(left * 1000):
+            data = os.read(number, 4096)
+            said[number] = (said[number] + data)[:MAX_CHECK_OUTPUT]
+            if not data:
+                poller.unregister(number)
+                open_ends -= 1
+    if open_ends:
+        kill_session(started.pid)
+    _, status = os.waitpid(started.pid, 0)
+    for number in said:
+        os.close(number)
+    text = b"\n".join(said.values()).decode("utf-8", "replace").strip()
+    return os.waitstatus_to_exitcode(status), text if not open_ends else f"no answer within {CHECK_TIMEOUT:g} s"

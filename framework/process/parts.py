@@ -1,0 +1,180 @@
+"""From a site to what is started: for each part its command, its rights, its environment and what it must be shown.
+
+Decided once, before anything runs, so that every mistake (a missing user, a barred folder, a missing program) is
+told at once and nothing starts. No processes here but the short trial of what a user can reach.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framework.process.launcher import FIRST_LISTEN_FD, Launch
+from framework.process.privileges import FRONTEND_UMASK, PrivilegeError, Privileges, caller, environment, resolve
+from framework.process.view import Tree, View, ViewError, plan
+
+if TYPE_CHECKING:
+    from framework.site.schema import Backend, Site
+
+__all__ = ["Part", "PartsError", "parts_of"]
+
+URLS_FD = FIRST_LISTEN_FD + 1
+PROGRAM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+PRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+
+
+class PartsError(Exception):
+    """Why the site cannot be started: one line for each problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One child of the supervisor: the front end or a back end.
+
+    argv      its command, the program by absolute path
+    where     for people: "127.0.0.1:8080" or the back end's prefixes
+    """
+
+    name: str
+    kind: str
+    argv: tuple[str, ...]
+    privileges: Privileges
+    directory: str
+    variables: Mapping[str, str]
+    where: str
+    view: View | None = None
+
+    def launch(self, descriptors: Mapping[int, int], listeners: tuple[str, ...], extra: Mapping[str, str]) -> Launch:
+        """What `launcher.start` takes; `extra` are variables that differ from start to start."""
+        variables = environment(self.privileges, home=self.directory, extra={**self.variables, **extra})
+        return Launch(self.argv, variables, self.privileges, self.directory, self.view, descriptors, listeners)
+
+
+def parts_of(site: Site) -> list[Part]:
+    """All parts of a site, the front end first. Raises PartsError with every problem found."""
+    problems: list[str] = []
+    parts: list[Part] = []
+    for backend in (None, *site.backends.values()):
+        try:
+            parts.append(frontend_part(site) if backend is None else backend_part(site, backend))
+        except (PrivilegeError, ViewError, PartsError) as error:
+            problems.append(str(error))
+    if problems:
+        raise PartsError(problems)
+    return parts
+
+
+def frontend_privileges(site: Site) -> Privileges:
+    """The rights of the front end: its user; on a port below 1024 the one capability to bind it."""
+    if os.geteuid() != 0:
+        return caller(umask=FRONTEND_UMASK)
+    low_port = site.listen.port < _first_unprivileged_port()
+    return resolve(
+        site.frontend_user,
+        site.frontend_group,
+        capabilities=("net_bind_service",) if low_port else (),
+        umask=FRONTEND_UMASK,
+    )
+
+
+def _first_unprivileged_port() -> int:
+    try:
+        return int(Path(PRIVILEGED_PORTS).read_text())
+    except (OSError, ValueError):
+        return 1024
+
+
+def frontend_part(site: Site) -> Part:
+    """The front end of a site, run by the supervisor in the foreground."""
+    privileges = frontend_privileges(site)
+    program = find_program(site.frontend)
+    trees = [Tree(str(host.static)) for host in site.hosts if host.static is not None]
+    part = Part(
+        name=site.frontend,
+        kind="frontend",
+        argv=(program, "-D", "-f", str(site.frontend_configuration)),
+        privileges=privileges,
+        directory="/",
+        variables={},
+        where=str(site.listen),
+    )
+    return with_view(part, trees)
+
+
+def find_program(name: str) -> str:
+    """A program of the system by absolute path, whatever the caller's PATH says. Raises PartsError."""
+    for directory in PROGRAM_DIRECTORIES:
+        path = f"{directory}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    raise PartsError(
+        [f"{name} is not installed: 'apt-get install {name}', or use 'sitectl dev', which needs no front end"]
+    )
+
+
+def backend_part(site: Site, backend: Backend) -> Part:
+    """One back end, as the interpreter that runs this very program."""
+    privileges = resolve(backend.user, backend.group) if os.geteuid() == 0 else caller()
+    prefixes = [f"{mount.host}{mount.prefix or '/'}" for mount in site.mounts if mount.backend == backend.name]
+    part = Part(
+        name=backend.name,
+        kind="backend",
+        argv=(sys.executable, "-P", "-s", "-m", "framework.process.backend", backend.name),
+        privileges=privileges,
+        directory=str(backend.state_directory),
+        variables={**interpreter_variables(), **backend.environment},
+        where=", ".join(prefixes),
+    )
+    _check_state_directory(part)
+    trees = [*code_trees(), *(Tree(str(folder)) for folder in backend.path), Tree(part.directory, writable=True)]
+    return with_view(part, trees)
+
+
+def _check_state_directory(part: Part) -> None:
+    try:
+        found = os.stat(part.directory)
+    except OSError as error:
+        hint = "'sitectl setup' makes it"
+        raise PartsError(
+            [f"back end {part.name!r}: state directory {part.directory}: {error.strerror}: {hint}"]
+        ) from None
+    mode, rights = found.st_mode & 0o777, part.privileges
+    if found.st_uid != rights.uid or mode & 0o077:
+        what = f"back end {part.name!r}: state directory {part.directory} has mode {mode:04o} and owner {found.st_uid}"
+        raise PartsError([f"{what}, not 0700 and {rights.uid} ({rights.user}): 'sitectl setup' sets it right"])
+
+
+def with_view(part: Part, trees: list[Tree]) -> Part:
+    """The part with a view of what is barred to its user. Raises ViewError."""
+    if not part.privileges.switch:
+        return part
+    rights = part.privileges
+    present = [tree for tree in trees if os.path.exists(tree.path)]
+    return replace(part, view=plan(present, rights.user, rights.uid, rights.gid, rights.groups))
+
+
+def interpreter_variables() -> dict[str, str]:
+    """Variables of the interpreter: print at once, write no caches (it could not), find this very package."""
+    return {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": _package_root()}
+
+
+def _package_root() -> str:
+    return str(Path(__file__).resolve().parents[2])
+
+
+def code_trees() -> Iterator[Tree]:
+    """Where the interpreter, the installed packages and this project's own code lie."""
+    import fastcore
+    import framework
+
+    packages = (os.path.dirname(file) for module in (framework, fastcore) if (file := module.__file__))
+    for path in (sys.executable, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *packages):
+        yield Tree(os.path.abspath(path))

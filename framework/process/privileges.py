@@ -1,0 +1,261 @@
+"""What rights a process of the site has: resolved in the parent, applied in the child by one ordered list, then proved.
+
+`resolve` turns names into numbers before anything is forked. `STEPS` is the list, in the only order that works;
+each step raises OSError when the kernel refuses it, and nothing after it runs. `prove` reads the result back from
+the kernel, in the child after the drop and again by the back end after exec: a process that can do more than
+declared does not start. The steps only ever narrow; there is no way back to root. Sources: credentials(7),
+capabilities(7), prctl(2).
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from framework.process import linux
+from framework.process.proof import prove
+from framework.process.view import View
+
+__all__ = ["STEPS", "Drop", "PrivilegeError", "Privileges", "apply", "caller", "environment", "resolve"]
+
+BACKEND_UMASK = 0o077
+FRONTEND_UMASK = 0o027
+MAX_OPEN_FILES = 4096
+MAX_PROCESSES = 512
+"""Processes and threads of one user, as the kernel counts them (RLIMIT_NPROC): a fork bomb stops here."""
+
+PASSED_ENVIRONMENT = ("FASTCORE_PURE", "FASTCORE_REQUIRE_COMPILED", "TZ")
+"""The caller's variables that a child is given; everything else it has is listed by name."""
+
+
+class PrivilegeError(Exception):
+    """A name that does not exist, a step that the kernel refused, or an end state wider than declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Privileges:
+    """Resolved rights of one process. `switch` is False where the caller is not root, so that no id can change."""
+
+    user: str
+    group: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    capabilities: int = 0
+    umask: int = BACKEND_UMASK
+    switch: bool = True
+    limits: tuple[tuple[int, int], ...] = ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES))
+
+    def to_spec(self) -> dict[str, Any]:
+        """What `prove` needs to know after exec, as JSON-able data."""
+        return {
+            "user": self.user,
+            "uid": self.uid,
+            "gid": self.gid,
+            "groups": list(self.groups),
+            "capabilities": self.capabilities,
+            "switch": self.switch,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Everything that the steps need in the child: the rights, what it sees, where it starts, which descriptors it
+    keeps.
+    """
+
+    privileges: Privileges
+    parent: int
+    directory: str = "/"
+    view: View | None = None
+    keep: frozenset[int] = field(default_factory=lambda: frozenset((0, 1, 2)))
+
+
+def resolve(
+    user: str, group: str | None = None, *, capabilities: tuple[str, ...] = (), umask: int = BACKEND_UMASK
+) -> Privileges:
+    """The rights of `user` with `group` as primary group (default: its own); supplementary groups as /etc/group has
+    them.
+
+    Raises PrivilegeError for a name that does not exist, for uid 0, and for an unknown capability.
+
+    >>> resolve("www-data").uid  # doctest: +SKIP
+    33
+    """
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise PrivilegeError(f"user {user!r} does not exist: 'sitectl setup' creates the users of a site") from None
+    try:
+        gid = grp.getgrnam(group).gr_gid if group else account.pw_gid
+    except KeyError:
+        raise PrivilegeError(f"group {group!r} does not exist: 'sitectl setup' creates the groups of a site") from None
+    if account.pw_uid == 0 or gid == 0:
+        raise PrivilegeError(f"{user!r} is root: nothing of a site but its supervisor may run with uid 0 or gid 0")
+    try:
+        mask = linux.capability_mask(capabilities)
+    except ValueError as error:
+        raise PrivilegeError(str(error)) from None
+    groups = tuple(sorted(set(os.getgrouplist(user, gid))))
+    limits = (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
+        (resource.RLIMIT_NPROC, MAX_PROCESSES),
+    )
+    group_name = group or _group_name(gid)
+    return Privileges(user, group_name, account.pw_uid, gid, groups, mask, umask, True, limits)
+
+
+def caller(*, umask: int = BACKEND_UMASK) -> Privileges:
+    """The rights of the calling user, for a site that is run without root: no ids change, no capabilities, no new
+    privileges.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    return Privileges(name, _group_name(gid), uid, gid, tuple(sorted(os.getgroups())), 0, umask, switch=False)
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+# ---- the steps, in order -------------------------------------------------------------------------
+
+
+def _new_session(drop: Drop) -> None:
+    os.setsid()
+
+
+def _umask(drop: Drop) -> None:
+    os.umask(drop.privileges.umask)
+
+
+def _resource_limits(drop: Drop) -> None:
+    for kind, value in drop.privileges.limits:
+        hard = resource.getrlimit(kind)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _mount_view(drop: Drop) -> None:
+    if drop.view is not None:
+        drop.view.enter()
+
+
+def _supplementary_groups(drop: Drop) -> None:
+    if drop.privileges.switch:
+        os.setgroups(drop.privileges.groups)
+
+
+def _bounding_set(drop: Drop) -> None:
+    if drop.privileges.switch:
+        linux.drop_bounding(drop.privileges.capabilities)
+
+
+def _group(drop: Drop) -> None:
+    if drop.privileges.switch:
+        os.setresgid(*[drop.privileges.gid] * 3)
+
+
+def _user(drop: Drop) -> None:
+    if drop.privileges.switch:
+        linux.keep_capabilities(drop.privileges.capabilities != 0)
+        os.setresuid(*[drop.privileges.uid] * 3)
+
+
+def _capabilities(drop: Drop) -> None:
+    mask = drop.privileges.capabilities
+    linux.set_capabilities(mask, mask, mask)
+    linux.raise_ambient(mask)
+    linux.keep_capabilities(False)
+
+
+def _end_with_parent(drop: Drop) -> None:
+    # After the ids: the kernel clears the signal whenever they change. The check closes the gap before it was set.
+    linux.parent_death_signal(signal.SIGKILL)
+    if os.getppid() != drop.parent:
+        os._exit(125)
+
+
+def _no_new_privileges(drop: Drop) -> None:
+    linux.no_new_privileges()
+
+
+def _directory(drop: Drop) -> None:
+    os.chdir(drop.directory)
+
+
+def _descriptors(drop: Drop) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in drop.keep:
+            try:
+                os.close(int(name))
+            except OSError:  # the descriptor of this very listing
+                pass
+
+
+STEPS: tuple[tuple[str, Callable[[Drop], None]], ...] = (
+    ("new session", _new_session),
+    ("umask", _umask),
+    ("resource limits", _resource_limits),
+    ("mount view", _mount_view),
+    ("supplementary groups", _supplementary_groups),
+    ("bounding set", _bounding_set),
+    ("group", _group),
+    ("user", _user),
+    ("capabilities", _capabilities),
+    ("end with parent", _end_with_parent),
+    ("no new privileges", _no_new_privileges),
+    ("working directory", _directory),
+    ("descriptors", _descriptors),
+)
+"""Applied in this order. What needs root comes before the ids; what a change of ids would undo comes after."""
+
+
+def apply(drop: Drop) -> None:
+    """Run every step in the calling process, then prove the result. Raises PrivilegeError that names the step.
+
+    For a forked child: there is no way back, and after an error the process must exit.
+    """
+    for name, step in STEPS:
+        try:
+            step(drop)
+        except OSError as error:
+            raise PrivilegeError(f"privileges, step {name!r}: {error.strerror or error}{_where(error)}") from error
+    problems = prove(drop.privileges.to_spec())
+    if problems:
+        raise PrivilegeError("wider than declared: " + "; ".join(problems))
+
+
+def _where(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""
+
+
+# ---- the environment -----------------------------------------------------------------------------
+
+
+def environment(privileges: Privileges, *, home: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a child: a few fixed names, `PASSED_ENVIRONMENT` of the caller's, and `extra`, which
+    wins.
+    """
+    base = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": home,
+        "USER": privileges.user,
+        "LOGNAME": privileges.user,
+    }
+    passed = {name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ}
+    return base | passed | dict(extra)

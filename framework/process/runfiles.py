@@ -1,0 +1,259 @@
+"""The run directory of a site: who may write there, one supervisor at a time, whole files or none, nothing left behind.
+
+Everything in it belongs to the user of the supervisor and is writable by nobody else; only the front end's own
+folder belongs to the front end. It may be deleted whenever no supervisor runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framework.process.privileges import Privileges
+
+if TYPE_CHECKING:
+    from framework.site.schema import Site
+
+__all__ = ["AlreadyRunning", "ChildRecord", "RunDirectory", "RunError", "write_file"]
+
+BACKLOG = 1024
+"""Connections that wait in a back end's socket while it starts again; the kernel caps it by net.core.somaxconn."""
+
+
+class RunError(Exception):
+    """The run directory cannot be used; names the path, the reason and the fix."""
+
+
+class AlreadyRunning(RunError):
+    """Another supervisor of this site runs."""
+
+
+class ChildRecord:
+    """Which children the supervisor has started, on file, so that the next one can end what a killed one left."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._children: dict[int, tuple[int, int]] = {}
+
+    def add(self, pid: int, uid: int) -> None:
+        """Note a started session leader with the time of its start (proc_pid_stat(5), field 22)."""
+        fields = stat_fields(pid)
+        self._children[pid] = (int(fields[19]) if fields else 0, uid)
+        self._write()
+
+    def remove(self, pid: int) -> None:
+        self._children.pop(pid, None)
+        self._write()
+
+    def _write(self) -> None:
+        write_file(self._path, json.dumps([[pid, *rest] for pid, rest in self._children.items()]).encode(), 0o600)
+
+    def end_leftovers(self) -> list[int]:
+        """Kill every process in a session that the last supervisor started and did not end; returns their pids.
+
+        A session id is not given out again while a process of that session lives, so uid and time of start settle
+        whose it is.
+        """
+        try:
+            recorded = {pid: (start, uid) for pid, start, uid in json.loads(self._path.read_bytes())}
+        except (OSError, ValueError):
+            return []
+        ended = []
+        for pid, session, start, uid in processes():
+            known = recorded.get(session)
+            if known is not None and start >= known[0] and uid == known[1]:
+                _kill(pid)
+                ended.append(pid)
+        return ended
+
+
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from `state` on (field 3); empty where the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def processes() -> list[tuple[int, int, int, int]]:
+    """(pid, session, start time in ticks, uid) of all processes."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := stat_fields(int(name))):
+            try:
+                uid = os.stat(f"/proc/{name}").st_uid if fields[0] != "Z" else -1
+            except OSError:
+                continue
+            found.append((int(name), int(fields[3]), int(fields[19]), uid))
+    return found
+
+
+def children_of(parent: int) -> list[tuple[int, int]]:
+    """(pid, session) of the direct children of a process, zombies too."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := stat_fields(int(name))) and int(fields[1]) == parent:
+            found.append((int(name), int(fields[3])))
+    return found
+
+
+def kill_session(session: int) -> None:
+    """SIGKILL to every process of a session, until none is left that can still fork (at most a few rounds)."""
+    for _ in range(10):
+        members = [pid for pid, sid, _, uid in processes() if sid == session and uid != -1]
+        if not members:
+            return
+        for pid in members:
+            _kill(pid)
+        time.sleep(0.002)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace a file so that a reader sees the old or the new content, never a part. Not synced: a run directory is
+    in memory.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(number, "wb") as file:
+        file.write(data)
+        os.fchmod(number, mode)
+    os.replace(temporary, path)
+
+
+class RunDirectory:
+    """One site's run directory, from `prepare` to `clean`."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.path = site.run_directory
+        self.notify_directory = self.path / "notify"
+        self.children = ChildRecord(self.path / "children")
+        self._made = False
+        self._lock: int | None = None
+
+    def prepare(self, frontend: Privileges) -> None:
+        """Make the folders, take the lock, end what a killed supervisor left. Raises AlreadyRunning and RunError."""
+        self._made = _make_directory(self.path)
+        self._take_lock()
+        for folder in (self.site.sockets_directory, self.site.urls_directory, self.notify_directory):
+            _make_directory(folder)
+        shutil.rmtree(self.site.frontend_directory, ignore_errors=True)
+        os.mkdir(self.site.frontend_directory, 0o700)
+        if frontend.switch:
+            os.chown(self.site.frontend_directory, frontend.uid, frontend.gid)
+
+    def _take_lock(self) -> None:
+        path = self.site.pid_path
+        while True:
+            number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.read(number, 20).decode("ascii", "replace").strip()
+                os.close(number)
+                raise AlreadyRunning(
+                    f"site {self.site.name!r} runs already (pid {pid or 'unknown'}): 'sitectl stop' ends it"
+                ) from None
+            if _is_still(number, path):
+                break
+            os.close(number)  # its holder removed it between our open and our lock
+        os.ftruncate(number, 0)
+        os.write(number, f"{os.getpid()}\n".encode())
+        self._lock = number
+
+    def bind(self, backend: str, group: int | None) -> socket.socket:
+        """The listening socket of a back end, mode 0660 and of the front end's group, in the place of a stale one."""
+        path = self.site.socket_path(backend)
+        temporary = path.with_name(f".{path.name}")
+        for old in (path, temporary):
+            _refuse_other_than_socket(old)
+        temporary.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(str(temporary))
+        except OSError as error:
+            listener.close()
+            hint = (
+                "; a socket's path may have 107 bytes: choose a shorter run_directory"
+                if "too long" in str(error)
+                else ""
+            )
+            raise RunError(f"cannot bind {path}: {error.strerror or error}{hint}") from None
+        finally:
+            os.umask(mask)
+        if group is not None:
+            os.chown(temporary, -1, group)
+        os.chmod(temporary, 0o660)
+        listener.listen(BACKLOG)
+        os.replace(temporary, path)
+        return listener
+
+    def clean(self) -> None:
+        """Remove everything that a supervisor puts here; the directory itself where this run has made it."""
+        for folder in (
+            self.site.sockets_directory,
+            self.site.urls_directory,
+            self.notify_directory,
+            self.site.frontend_directory,
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.site.frontend_configuration, self.site.control_path, self.path / "children"):
+            file.unlink(missing_ok=True)
+        self.site.pid_path.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        if self._made:
+            try:
+                self.path.rmdir()
+            except OSError:  # somebody else keeps something here
+                pass
+
+
+def _is_still(number: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _refuse_other_than_socket(path: Path) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise RunError(f"{path} is there and is not a socket: remove it")
+
+
+def _make_directory(path: Path) -> bool:
+    """Make a directory of ours, 0755; True where it was not there. Raises RunError where others may write to it."""
+    try:
+        path.mkdir(mode=0o755, parents=True)
+        path.chmod(0o755)
+        return True
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise RunError(f"cannot make {path}: {error.strerror}; choose another run_directory") from None
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise RunError(f"{path} is not a directory that only its owner, uid {os.geteuid()}, may write to: remove it")
+    return False

@@ -1,0 +1,390 @@
+"""The supervisor: root, single-threaded, and all that a site needs root for.
+
+It binds the sockets, starts each part as its own user, watches, starts again, and ends all; it imports no
+application, reads no HTTP, no FastCGI, and believes nothing that a child writes. Idle, it sleeps until something
+happens. The order of things is in `run`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from framework.process import control, linux, notify
+from framework.process.child import Child
+from framework.process.frontend import accepts, check_port_is_free, write_configuration
+from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, sealed_file
+from framework.process.logs import Output
+from framework.process.parts import URLS_FD, parts_of
+from framework.process.runfiles import RunDirectory, children_of, kill_session
+from framework.process.spec import spec_of
+
+if TYPE_CHECKING:
+    from framework.site.schema import Site
+
+__all__ = ["Supervisor"]
+
+FRONTEND_GRACE = 5.0
+BACKEND_GRACE = 10.0
+"""Seconds to finish what is under way after the order to stop; then it is killed."""
+
+PROBE_INTERVAL = 0.02
+"""Seconds between looks whether the front end accepts connections, while it starts."""
+
+OUTPUT_INTERVAL = 0.1
+"""Seconds between attempts to write to a log whose reader takes nothing."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Supervisor:
+    """One run of one site. Raises RunError, PartsError and FrontendError before anything is started.
+
+    >>> Supervisor(site, Output()).run()
+    0
+    """
+
+    def __init__(self, site: Site, output: Output) -> None:
+        self.site = site
+        self._output = output
+        self._run_directory = RunDirectory(site)
+        self._poller = select.epoll()
+        self._watched: dict[int, Callable[[], object]] = {}
+        self._listeners: dict[str, socket.socket] = {}
+        self._children: list[Child] = []
+        self._control: control.Server | None = None
+        self._stopping = ""
+        self._orders = 0
+        self._begun = time.monotonic()
+        self._announced = False
+
+    def run(self) -> int:
+        """Start the site, stay until it is told to stop, leave nothing behind. Returns the exit code."""
+        parts = parts_of(self.site)
+        check_port_is_free(self.site.listen)
+        frontend = parts[0].privileges
+        self._run_directory.prepare(frontend)
+        try:
+            self._end_leftovers()
+            write_configuration(self.site, parts[0])
+            linux.become_subreaper()
+            self._catch_signals()
+            self._control = control.Server(self.site.control_path, self._answer, self._watch, self._unwatch)
+            self._children = [Child(part, self._output, self._watch, self._unwatch) for part in parts]
+            for child in reversed(self._children):  # the back ends first: they take longest
+                self._start(child)
+            self._loop()
+        finally:
+            self._end_all()
+        return 0
+
+    def say(self, text: str) -> None:
+        """A line of the supervisor's own."""
+        self._output.write("supervisor", os.getpid(), text)
+
+    # ---- the loop
+
+    def _loop(self) -> None:
+        while not (self._stopping and not any(child.health.running for child in self._children)):
+            self._turn(self._next_deadline())
+
+    def _turn(self, deadline: float | None) -> None:
+        """Wait for the next event or the deadline, act on all that is due."""
+        timeout = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+        for number, _ in self._poller.poll(timeout):
+            act = self._watched.get(number)
+            if act is not None:
+                act()
+        self._reap()
+        self._act_on_time()
+
+    def _watch(self, number: int, act: Callable[[], object]) -> None:
+        self._poller.register(number, select.EPOLLIN)
+        self._watched[number] = act
+
+    def _unwatch(self, number: int) -> None:
+        if self._watched.pop(number, None) is not None:
+            self._poller.unregister(number)
+
+    def _next_deadline(self) -> float | None:
+        times = [child.health.next_event for child in self._children]
+        times.append(self._control.next_deadline() if self._control is not None else None)
+        if self._output.waiting:
+            times.append(time.monotonic() + OUTPUT_INTERVAL)
+        if any(self._is_starting_frontend(child) for child in self._children):
+            times.append(time.monotonic() + PROBE_INTERVAL)
+        return min((time for time in times if time is not None), default=None)
+
+    def _act_on_time(self) -> None:
+        now = time.monotonic()
+        self._output.pump()
+        for child in self._children:
+            health = child.health
+            if self._is_starting_frontend(child) and accepts(self.site.listen):
+                health.became_ready(now, time.time())
+            if health.deadline and now >= health.deadline:
+                self._take_too_long(child)
+            elif health.resting and now >= health.next_start:
+                self._start(child)
+        if self._control is not None:
+            self._control.drop_slow(now)
+        if self._stopping:
+            self._stop_backends_after_frontend()
+        else:
+            self._announce()
+
+    @staticmethod
+    def _is_starting_frontend(child: Child) -> bool:
+        return child.part.kind == "frontend" and child.health.state == "starting"
+
+    def _take_too_long(self, child: Child) -> None:
+        if child.health.state == "starting":
+            child.health.complaint = "was not ready in time"
+        self.say(f"{child.name} {'did not end' if self._stopping else 'was not ready'} in time: it is killed")
+        child.health.deadline = 0.0
+        child.kill()
+
+    # ---- start
+
+    def _start(self, child: Child) -> None:
+        try:
+            if child.part.kind == "backend":
+                self._start_backend(child)
+            else:
+                child.start(child.part.launch({}, (), {}))
+        except (LaunchError, OSError) as error:
+            child.close()
+            child.health.complaint = f"cannot be started: {error}"
+            self._after_end(child, 1)
+            return
+        self._run_directory.children.add(child.health.pid, child.part.privileges.uid)
+
+    def _start_backend(self, child: Child) -> None:
+        listener = self._listener_of(child)
+        spec = self._seal_spec(child)
+        table_end = child.expect_table(self.site.urls_path(child.name))
+        variables = {"NOTIFY_SOCKET": child.open_notify(self._run_directory.notify_directory / f"{child.name}.sock")}
+        descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
+        try:
+            child.start(child.part.launch(descriptors, (child.name,), variables))
+        finally:
+            os.close(spec)
+            os.close(table_end)
+
+    def _listener_of(self, child: Child) -> socket.socket:
+        listener = self._listeners.get(child.name)
+        if listener is None:
+            frontend = self._children[0].part.privileges
+            listener = self._run_directory.bind(child.name, frontend.gid if frontend.switch else None)
+            self._listeners[child.name] = listener
+        return listener
+
+    def _seal_spec(self, child: Child) -> int:
+        frontend = self._children[0].part.privileges
+        privileges = child.part.privileges.to_spec()
+        spec = spec_of(self.site, child.name, allow_uids=(frontend.uid,), urls_fd=URLS_FD, privileges=privileges)
+        return sealed_file("spec", json.dumps(spec).encode())
+
+    # ---- ends that nobody ordered
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            child = next((child for child in self._children if child.health.pid == pid), None)
+            if child is not None:
+                self._on_end(child, os.waitstatus_to_exitcode(status))
+
+    def _on_end(self, child: Child, status: int) -> None:
+        pid = child.health.pid
+        kill_session(pid)
+        self._kill_strays(child)
+        child.close()
+        self._run_directory.children.remove(pid)
+        if self._stopping:
+            child.health.pid, child.health.deadline = 0, 0.0
+            child.health.enter("stopped", time.time())
+        else:
+            self._after_end(child, status)
+
+    def _after_end(self, child: Child, status: int) -> None:
+        now = time.monotonic()
+        delay = child.health.ended(status, now, time.time())
+        rest = f"it rests for {delay:g} s" if child.health.state == "failed" else f"starts again in {delay:g} s"
+        self.say(f"{child.part.kind} {child.name}: {child.health.last_error}; {rest}")
+        if child.health.state == "failed":
+            self._close_listener(child.name)
+
+    def _close_listener(self, name: str) -> None:
+        """Requests for a back end that rests get an error at once instead of waiting in its socket."""
+        listener = self._listeners.pop(name, None)
+        if listener is not None:
+            listener.close()
+            self.site.socket_path(name).unlink(missing_ok=True)
+
+    def _kill_strays(self, child: Child | None) -> None:
+        """Processes that fled their session and lost their parent are our children now: end those of this child's
+        user, or all.
+        """
+        known = {other.health.pid for other in self._children}
+        for pid, _ in children_of(os.getpid()):
+            if pid in known:
+                continue
+            try:
+                if child is None or os.stat(f"/proc/{pid}").st_uid == child.part.privileges.uid:
+                    os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, FileNotFoundError):
+                pass
+
+    # ---- stop
+
+    def _catch_signals(self) -> None:
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._signal_pipe = (reader, writer)
+        self._watch(reader, self._read_signals)
+
+    def _read_signals(self) -> None:
+        for number in os.read(self._signal_pipe[0], 256):
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self.stop(signal.Signals(number).name)
+
+    def stop(self, reason: str) -> None:
+        """Begin to stop: the front end first, so that no request comes any more; the second order kills what still
+        runs.
+        """
+        self._orders += 1
+        if self._orders > 1:
+            if reason != "control":
+                self.say(f"{reason} again: everything is killed")
+                for child in self._children:
+                    child.kill()
+            return
+        self._stopping = reason
+        self.say(f"{reason}: stopping")
+        notify.send("STOPPING=1")
+        self._order_end(self._children[0], signal.SIGINT, FRONTEND_GRACE)
+        for child in self._children:
+            if child.health.resting:
+                child.health.enter("stopped", time.time())
+
+    def _order_end(self, child: Child, number: signal.Signals, grace: float) -> None:
+        if child.health.state in ("starting", "ready"):
+            child.health.enter("stopping", time.time())
+            child.health.deadline = time.monotonic() + grace
+            child.signal(number)
+
+    def _stop_backends_after_frontend(self) -> None:
+        if not self._children[0].health.running:
+            for child in self._children[1:]:
+                self._order_end(child, signal.SIGTERM, BACKEND_GRACE)
+
+    def _end_all(self) -> None:
+        """Whatever happened: no process, no socket, no file stays."""
+        for child in self._children:
+            child.kill()
+            child.close()
+        self._end_descendants()
+        for listener in self._listeners.values():
+            listener.close()
+        self._run_directory.clean()
+        if self._control is not None:
+            self._control.close()
+        if self._stopping:
+            self.say("stopped, nothing is left")
+        self._output.drain(2.0)
+        signal.set_wakeup_fd(-1)
+        self._poller.close()
+
+    def _end_descendants(self) -> None:
+        """Kill and reap until there is no child: each killed process may leave its own children to us."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            self._kill_strays(None)
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.005)
+            except ChildProcessError:
+                return
+
+    def _end_leftovers(self) -> None:
+        ended = self._run_directory.children.end_leftovers()
+        if ended:
+            self.say(f"ended what a supervisor that was killed left: {', '.join(map(str, ended))}")
+
+    # ---- control and news
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        match request.get("command"):
+            case "status":
+                return {"ok": True, **self.describe()}
+            case "stop":
+                self.stop("control")
+                return {"ok": True, "stopping": True}
+            case other:
+                return {"ok": False, "error": f"unknown command {str(other)[:40]!r}; there are status and stop"}
+
+    def describe(self) -> dict[str, Any]:
+        """The state of the site, JSON-able."""
+        return {
+            "site": self.site.name,
+            "pid": os.getpid(),
+            "uid": os.getuid(),
+            "file": str(self.site.file),
+            "listen": str(self.site.listen),
+            "stopping": self._stopping,
+            "parts": [child.describe() for child in self._children],
+        }
+
+    def _announce(self) -> None:
+        """Once, when every part is ready or has failed: who runs as whom, and what to open."""
+        states = [child.health.state for child in self._children]
+        if self._announced or not all(state in ("ready", "failed") for state in states):
+            return
+        self._announced = True
+        seconds = time.monotonic() - self._begun
+        for line in summary(self.site, [child.describe() for child in self._children], seconds):
+            self._output.line(line)
+        failed = sum(state == "failed" for state in states)
+        notify.send(f"READY=1\nSTATUS={len(states) - failed} of {len(states)} parts run")
+
+
+def summary(site: Site, parts: list[dict[str, Any]], seconds: float) -> list[str]:
+    """The lines that tell who runs as whom, and what to open in a browser."""
+    failed = sum(part["state"] == "failed" for part in parts)
+    lines = ["", f"site {site.name} is up after {seconds:.2f} s" + (f", but for {failed} part(s)" if failed else "")]
+    rows = [("part", "user", "uid", "pid", "state", "where")]
+    rows += [
+        (part["name"], part["user"], str(part["uid"]), str(part["pid"] or "-"), part["state"], part["where"])
+        for part in parts
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines += [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+        for row in rows
+    ]
+    lines += [f"  {part['name']}: {part['last_error']}" for part in parts if part["state"] == "failed"]
+    if os.geteuid() != 0:
+        user = parts[0]["user"]
+        lines.append(f"  without root: everything runs as {user}, so no part is protected from another")
+    lines += [f"  open {url}" for url in urls_of(site)]
+    return [*lines, "  stop with Ctrl-C, or: sitectl stop", ""]
+
+
+def urls_of(site: Site) -> list[str]:
+    """What to open in a browser, one for each host."""
+    port = "" if site.listen.port == 80 else f":{site.listen.port}"
+    return [f"http://{host.name}{port}/" for host in site.hosts]
