@@ -39,9 +39,12 @@ class BuildAllOrNone(build_ext):
         try:
             from Cython.Build import cythonize
 
-            self.extensions = cythonize(
+            translated = cythonize(
                 self.extensions, build_dir=f"build/cython-{FLAVOUR}", compiler_directives=DIRECTIVES, quiet=True
             )
+            sources = {extension.name: extension.sources for extension in translated}
+            for extension in self.extensions:
+                extension.sources = sources[extension.name]
             super().run()
         except (Exception, SystemExit) as error:
             if switched("FASTCORE_REQUIRE_COMPILED"):

@@ -26,11 +26,11 @@ if ! works; then
 fi
 
 # The project itself is installed without its extensions; they are built in place below, where a change is noticed.
-wanted=$(sha256sum pyproject.toml setup.py | sha256sum)
+wanted=$(sha256sum <pyproject.toml)
 if ! stamped "installed-$extra" "$wanted"; then
     echo "==> installing into $venv: fastcore-fcgi[$extra] and what its build needs"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'setuptools>=77' 'Cython>=3.1'
-    FASTCORE_NO_EXTENSIONS=1 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check --upgrade 'setuptools>=77' 'Cython>=3.1'
+    FASTCORE_NO_EXTENSIONS=1 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-build-isolation \
         --config-settings editable_mode=compat --editable ".[$extra]"
     stamp "installed-$extra" "$wanted"
 fi
