@@ -86,6 +86,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
             target = target.__func__
         elif hasattr(target, "__wrapped__"):
             target = target.__wrapped__
+        elif type(type(target).__dict__.get("__call__")) is FunctionType:
+            target = MethodType(type(target).__call__, target)
         else:
             break
     if type(target) is not FunctionType or "__signature__" in target.__dict__:

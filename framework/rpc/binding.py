@@ -1,0 +1,144 @@
+"""One exported function: its name, what its callers may pass, and how that becomes Python arguments.
+
+Always holds: what does not fit is a ProtocolError "Invalid params" that names the argument, before the function runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from framework.rpc.errors import INVALID_PARAMS, ProtocolError
+from framework.rpc.values import Mismatch, Plan, plan_for
+from framework.signatures import EMPTY, Parameter, Signature, read_signature
+
+if TYPE_CHECKING:
+    from framework.request import Request
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_RESERVED = frozenset({"constructor", "then", "catch", "finally", "prototype", "toJSON", "toString", "valueOf"})
+
+
+class RemoteFunction:
+    """A function as callers see it. `name` is theirs, `function` Python's.
+
+    A parameter named `request` and annotated `framework.Request` is given the request and is no argument for callers.
+    """
+
+    __slots__ = ("_by_position", "_extra_keyword", "_extra_positional", "_open", "_plans", "_request", "function", "name")
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        """Raises TypeError or ValueError for what cannot be exported."""
+        check_name(name)
+        if not callable(function):
+            raise TypeError(f"only functions can be exported; {name!r} is {function!r}")
+        self.name = name
+        self.function = function
+        try:
+            signature = read_signature(function)
+        except ValueError as error:
+            raise TypeError(f"the arguments of {name!r} cannot be read: {error}") from None
+        self._request = next((p for p in signature.parameters if _is_request(signature, p)), None)
+        self._open = [parameter for parameter in signature.parameters if parameter is not self._request]
+        self._plans: dict[str, Plan] = {}
+        for parameter in self._open:
+            plan = _plan_of(name, signature, parameter)
+            if plan is not None:
+                self._plans[parameter.name] = plan
+        self._extra_positional = signature.extra_positional
+        self._extra_keyword = signature.extra_keyword
+        self._by_position = [
+            parameter
+            for parameter in signature.parameters
+            if parameter.positional and (signature.extra_positional or not parameter.keyword)
+        ]
+
+    def call(self, params: list[Any] | dict[str, Any], request: Request) -> Any:
+        """Call the function with JSON-RPC's params. Raises ProtocolError, and whatever the function raises."""
+        values, extra = self._bind_list(params) if isinstance(params, list) else (self._bind_object(params), [])
+        if self._request is not None:
+            values[self._request.name] = request
+        if self._by_position or extra:
+            args = [values.pop(p.name) if p.name in values else p.default for p in self._by_position]
+            return self.function(*args, *extra, **values)
+        return self.function(**values)
+
+    def _bind_list(self, params: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+        positional = [parameter for parameter in self._open if parameter.positional]
+        if len(params) > len(positional) and not self._extra_positional:
+            raise self._invalid(f"it takes {len(positional)} arguments, not {len(params)}")
+        values = {
+            parameter.name: self._convert(parameter.name, value)
+            for parameter, value in zip(positional, params, strict=False)
+        }
+        self._check_missing(values)
+        return values, params[len(positional) :]
+
+    def _bind_object(self, params: dict[str, Any]) -> dict[str, Any]:
+        names = {parameter.name for parameter in self._open if parameter.keyword}
+        own = self._request.name if self._request is not None else None
+        for name in params:
+            if name not in names and (not self._extra_keyword or name == own or not _NAME.fullmatch(name)):
+                raise self._invalid(f"it has no argument {name[:60]!r}")
+        values = {name: self._convert(name, value) for name, value in params.items()}
+        self._check_missing(values)
+        return values
+
+    def _check_missing(self, values: dict[str, Any]) -> None:
+        missing = [p.name for p in self._open if p.default is EMPTY and p.name not in values]
+        if missing:
+            raise self._invalid(f"the argument {missing[0]!r} is missing")
+
+    def _convert(self, name: str, value: Any) -> Any:
+        plan = self._plans.get(name)
+        if plan is None:
+            return value
+        try:
+            return plan(value)
+        except Mismatch as mismatch:
+            raise self._invalid(f"the argument {name!r}: {mismatch}") from None
+
+    def _invalid(self, reason: str) -> ProtocolError:
+        names = ", ".join(parameter.name for parameter in self._open)
+        return ProtocolError(INVALID_PARAMS, f"Invalid params: {self.name}({names}): {reason}")
+
+    def __repr__(self) -> str:
+        return f"<RemoteFunction {self.name}>"
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a name that JavaScript could not have as a method."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"the name of an exported function is letters, digits and '_', beginning with a letter: {name!r}")
+    if name in _RESERVED:
+        raise ValueError(f"{name!r} cannot be exported: JavaScript gives a method of this name a meaning of its own")
+
+
+def _is_request(signature: Signature, parameter: Parameter) -> bool:
+    if parameter.name != "request" or parameter.annotation is EMPTY:
+        return False
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        if annotation.rpartition(".")[2] != "Request":
+            return False
+        try:
+            annotation = signature.resolve(parameter)
+        except Exception:
+            return True  # imported for type checkers only, which leave nothing to look up
+    from framework.request import Request
+
+    return isinstance(annotation, type) and issubclass(annotation, Request)
+
+
+def _plan_of(name: str, signature: Signature, parameter: Parameter) -> Plan | None:
+    if parameter.annotation is EMPTY:
+        return None
+    try:
+        annotation = signature.resolve(parameter)
+    except Exception as error:
+        raise TypeError(
+            f"the annotation {parameter.annotation!r} of {parameter.name!r} of {name!r} cannot be read:"
+            f" {type(error).__name__}: {error}"
+        ) from None
+    return plan_for(annotation)

@@ -1,0 +1,186 @@
+"""JSON-RPC 2.0: the bytes of a request to the bytes of an answer, batches and notifications included. No HTTP here.
+
+Always holds: whatever the bytes, the answer is JSON-RPC; only a function's own faults are logged, with an id that is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orjson import OPT_NON_STR_KEYS, JSONDecodeError, JSONEncodeError, dumps, loads
+
+from framework.errors import HTTPError, format_traceback, log_error
+from framework.rpc.errors import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    SERVER_ERROR,
+    ProtocolError,
+    RPCError,
+)
+from framework.rpc.values import to_plain, without_surrogates
+
+if TYPE_CHECKING:
+    from framework.request import Request
+    from framework.rpc.binding import RemoteFunction
+    from framework.rpc.limits import CallLimits
+
+_NOTHING: dict[str, Any] = {}
+
+
+class Session:
+    """The calls of one POST."""
+
+    def __init__(self, functions: Mapping[str, RemoteFunction], request: Request, limits: CallLimits) -> None:
+        self._functions = functions
+        self._request = request
+        self._limits = limits
+
+    def answer(self, body: bytes) -> tuple[int, bytes]:
+        """The HTTP status and the answer's bytes, which are none where only notifications came."""
+        try:
+            payload = loads(body)
+        except JSONDecodeError as error:
+            return 400, self._refusal(None, ProtocolError(PARSE_ERROR, detail=str(error)))
+        try:
+            if is_deeper(body, payload, self._limits.depth):
+                raise ProtocolError(INVALID_REQUEST, f"Invalid Request: nested deeper than {self._limits.depth}")
+            if isinstance(payload, list):
+                return self._answer_batch(payload)
+        except ProtocolError as error:
+            return 400, self._refusal(None, error)
+        answer, valid = self._answer_one(payload)
+        return (200 if valid else 400) if answer else 204, answer
+
+    def _answer_batch(self, payload: list[Any]) -> tuple[int, bytes]:
+        if not payload:
+            raise ProtocolError(INVALID_REQUEST, detail="the batch is empty")
+        if len(payload) > self._limits.batch:
+            raise ProtocolError(INVALID_REQUEST, f"Invalid Request: a batch of more than {self._limits.batch} calls")
+        answers = [answer for answer, _ in map(self._answer_one, payload) if answer]
+        return (200, b"[" + b",".join(answers) + b"]") if answers else (204, b"")
+
+    def _answer_one(self, call: Any) -> tuple[bytes, bool]:
+        """The answer of one call, empty for a notification; and whether the call was a valid one."""
+        try:
+            has_id, call_id, method, params = read_call(call)
+        except ProtocolError as error:
+            return self._refusal(_readable_id(call), error), False
+        try:
+            function = self._functions.get(method)
+            if function is None:
+                raise ProtocolError(METHOD_NOT_FOUND, detail=f"there is no function {method[:60]!r}")
+            result = function.call(params, self._request)
+            if not has_id:
+                return b"", True
+            return _success(call_id, result), True
+        except ProtocolError as error:
+            answer = self._refusal(call_id, error)
+        except Exception as error:
+            answer = self._failed(call_id, method, error)
+        return answer if has_id else b"", True
+
+    def _refusal(self, call_id: Any, error: ProtocolError) -> bytes:
+        """What the caller gets to see of a call that was not made."""
+        detail = {"detail": error.detail} if error.detail and self._is_development() else _NOTHING
+        return _failure(call_id, error.code, str(error), detail)
+
+    def _is_development(self) -> bool:
+        app = self._request.app
+        return app is not None and app.development
+
+    def _failed(self, call_id: Any, method: str, error: Exception) -> bytes:
+        """What the caller gets to see of an exception."""
+        data: dict[str, Any] = {"type": type(error).__name__}
+        code, message = SERVER_ERROR, str(error)
+        if isinstance(error, RPCError):
+            code = error.code
+            if error.data is not None:
+                data["data"] = error.data
+        elif isinstance(error, HTTPError) and error.status < 500:
+            data["status"] = error.status
+            message = error.text
+        else:
+            if isinstance(error, Unsendable):
+                code = INTERNAL_ERROR
+            data["id"] = log_error(self._request, error, f"remote call of {method}")
+            if self._is_development():
+                data["traceback"] = format_traceback(error)
+        return _failure(call_id, code, message, data)
+
+
+class Unsendable(TypeError):
+    """A function's result that JSON cannot carry."""
+
+
+def read_call(call: Any) -> tuple[bool, Any, str, list[Any] | dict[str, Any]]:
+    """One call as (has an id, id, method, params). Raises ProtocolError for what is no request object (section 4)."""
+    if not isinstance(call, dict):
+        raise ProtocolError(INVALID_REQUEST, detail="a call is an object")
+    if call.get("jsonrpc") != "2.0":
+        raise ProtocolError(INVALID_REQUEST, detail='"jsonrpc" must be "2.0"')
+    call_id = call.get("id")
+    if not _is_id(call_id):
+        raise ProtocolError(INVALID_REQUEST, detail='"id" must be a string, a number or null')
+    method = call.get("method")
+    if not isinstance(method, str):
+        raise ProtocolError(INVALID_REQUEST, detail='"method" must be a string')
+    params = call.get("params", [])
+    if not isinstance(params, list | dict):
+        raise ProtocolError(INVALID_REQUEST, detail='"params" must be an array or an object')
+    return "id" in call, call_id, method, params
+
+
+def _is_id(value: Any) -> bool:
+    return value is None or type(value) in (str, int, float)
+
+
+def _readable_id(call: Any) -> Any:
+    """The id of an invalid call where it has a good one, else null (section 5)."""
+    call_id = call.get("id") if isinstance(call, dict) else None
+    return call_id if _is_id(call_id) else None
+
+
+def _success(call_id: Any, result: Any) -> bytes:
+    answer = {"jsonrpc": "2.0", "result": result, "id": call_id}
+    try:
+        return dumps(answer, default=to_plain)
+    except JSONEncodeError:
+        pass
+    try:
+        return dumps(without_surrogates(answer), default=to_plain, option=OPT_NON_STR_KEYS)
+    except (JSONEncodeError, TypeError, RecursionError) as error:
+        reason = error.__cause__ or error
+        raise Unsendable(f"the result cannot be sent: {reason}") from error
+
+
+def _failure(call_id: Any, code: int, message: str, data: dict[str, Any] = _NOTHING) -> bytes:
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data:
+        error["data"] = data
+    answer = {"jsonrpc": "2.0", "error": error, "id": call_id}
+    try:
+        return dumps(answer, default=to_plain)
+    except JSONEncodeError:
+        error["message"] = message.encode("utf-8", "replace").decode()
+        error["data"] = {name: str(value).encode("utf-8", "replace").decode() for name, value in data.items()}
+        return dumps(answer)
+
+
+def is_deeper(body: bytes, payload: Any, limit: int) -> bool:
+    """Whether lists and objects are nested deeper than `limit`."""
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    level = [payload]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for value in level
+            if isinstance(value, list | dict)
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, list | dict) for value in level)
