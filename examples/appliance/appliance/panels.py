@@ -1,0 +1,65 @@
+"""Panels that both back ends show: who runs what, and what a part may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance import units
+from appliance.attempts import Attempt
+from appliance.frame import add_table_place
+from appliance.parts import Part
+from framework.xhtml import Element
+from framework.xhtml.tables import Column
+
+VERDICTS = {False: ("Refused", "badge good"), True: ("Allowed", "badge bad"), None: ("Not tried", "badge")}
+
+
+def add_parts(card: Element, parts: Sequence[Part]) -> None:
+    """The processes of the site with their users; the one that made the page is marked."""
+    card.add_paragraph(_separation(parts), class_="soft")
+    add_table_place(card, "Processes of this site").add_table(
+        parts,
+        columns=[
+            Column(_titled, "Part", header=True),
+            Column("user", "User"),
+            Column("uid", "uid", class_="right"),
+            Column("pid", "pid", class_="right"),
+            Column("memory", "Memory", render=units.size, class_="right optional"),
+        ],
+        row_class=lambda part: "here" if part.here else None,
+    )
+
+
+def add_attempts(card: Element, me: str, attempts: Sequence[Attempt]) -> None:
+    """What was tried and what the kernel answered."""
+    tried = [attempt for attempt in attempts if attempt.allowed is not None]
+    refused = sum(not attempt.allowed for attempt in tried)
+    card.add_paragraph(f"The kernel refused {refused} of {len(tried)} attempts of {me} made just now.", class_="soft")
+    add_table_place(card, "Attempts and answers").add_table(
+        attempts,
+        columns=[
+            Column("what", "Attempt", header=True),
+            Column(lambda attempt: Element("code", attempt.target), "On", class_="optional"),
+            Column(_verdict, "Result"),
+            Column("answer", "Answer"),
+        ],
+    )
+
+
+def _titled(part: Part) -> list[object]:
+    return [part.title, part.here and [" ", Element("span", "this page", class_="badge")]]
+
+
+def _verdict(attempt: Attempt) -> Element:
+    word, class_ = VERDICTS[attempt.allowed]
+    return Element("span", word, class_=class_)
+
+
+def _separation(parts: Sequence[Part]) -> str:
+    if len(parts) <= 1:
+        return "Other users' processes are hidden from this one."
+    if len({part.uid for part in parts}) == 1:
+        return (
+            f"All parts run as {parts[0].user}: nothing separates them. Under sitectl run each has a user of its own."
+        )
+    return "Each part is a process of its own with a user of its own, as the kernel shows them."
