@@ -26,10 +26,10 @@ IDLE_SECONDS: Final = 60
 """Seconds a client may be silent within a request."""
 
 _MODULES: Final = (
+    "mod_setenv",
     "mod_access",
     "mod_alias",
     "mod_indexfile",
-    "mod_setenv",
     "mod_redirect",
     "mod_fastcgi",
     "mod_staticfile",
@@ -134,7 +134,7 @@ def _head(site: Site) -> list[str]:
 def _process(site: Site, pid_file: Path, upload_directory: Path) -> list[str]:
     address = f"[{site.listen.address}]" if ":" in site.listen.address else site.listen.address
     return [
-        "# Only the modules that are named are loaded.",
+        "# Only the modules that are named are loaded. mod_setenv goes first: refusals carry its headers too.",
         'server.compat-module-load = "disable"',
         f"server.modules = ( {', '.join(map(quote, _MODULES))} )",
         "",

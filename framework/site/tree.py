@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framework.site.mounts import Mount
@@ -118,8 +119,8 @@ class SiteTree:
         host       the Host header's value of the request that asks; its port is kept for other hosts
         backend    the back end that asks
 
-        Raises UnknownHandler where there is no such back end or handler, or nobody mounts it; and the router's
-        ReverseError where the parameters do not fit.
+        Raises UnknownHandler where there is no such back end or handler, or nobody mounts it; ValueError where the
+        parameters do not fit.
         """
         owner, name = self._split_reference(reference, backend)
         path = self._path_in(owner, name, params)
@@ -146,14 +147,16 @@ class SiteTree:
         return owner, name
 
     def _path_in(self, owner: str, name: str, params: Mapping[str, Any]) -> str:
-        from fastcore.routing import UnknownTargetError
+        from fastcore.routing import RoutingError, UnknownTargetError
 
         router = self._router_of(owner)
         try:
-            path = router.url(name, **params)
+            path = router.url(name, **{key: _plain(value) for key, value in params.items()})
         except UnknownTargetError:
             known = ", ".join(sorted({route.name for route in router.routes if route.name})) or "none"
             raise _unknown(f"the back end {owner!r} has no handler {name!r}; its names: {known}") from None
+        except RoutingError as error:
+            raise ValueError(f"{owner}:{name}: {error}") from None
         if not re.fullmatch(r"/(?!/)[!-~]*", path) or "\\" in path:
             raise _unknown(f"the back end {owner!r} gives {name!r} the path {path!r}, which no host can serve")
         return path
@@ -236,6 +239,13 @@ def _make_router(content: bytes, file: str) -> Router:
                 raise _unknown(f"the URL table {file} cannot be used: {error}") from None
             del rows[index]
     raise _unknown(f"the URL table {file} has more than {MAX_BAD_PATTERNS} patterns that cannot be read")
+
+
+def _plain(value: Any) -> Any:
+    """As an application's own table takes it: an Enum member stands for its value, a bool is lower case."""
+    if isinstance(value, Enum):
+        value = value.value
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _unknown(message: str) -> Exception:
