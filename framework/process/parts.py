@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from framework.process.launcher import FIRST_LISTEN_FD, Launch
 from framework.process.privileges import FRONTEND_UMASK, PrivilegeError, Privileges, caller, environment, resolve
+from framework.process.runfiles import notify_directory
 from framework.process.view import Tree, View, ViewError, plan
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def frontend_part(site: Site) -> Part:
     privileges = frontend_privileges(site)
     program = find_program(site.frontend)
     trees = [Tree(str(host.static)) for host in site.hosts if host.static is not None]
+    trees += [Tree(str(site.run_directory)), Tree(str(site.frontend_directory), writable=True)]
     part = Part(
         name=site.frontend,
         kind="frontend",
@@ -120,8 +122,11 @@ def find_program(name: str) -> str:
     )
 
 
-def backend_part(site: Site, backend: Backend) -> Part:
-    """One back end, as the interpreter that runs this very program."""
+def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Part:
+    """One back end, as the interpreter that runs this very program.
+
+    `describe` is for an import that only tells its URLs: then the state directory need not be there yet.
+    """
     privileges = resolve(backend.user, backend.group) if os.geteuid() == 0 else caller()
     prefixes = [f"{mount.host}{mount.prefix or '/'}" for mount in site.mounts if mount.backend == backend.name]
     part = Part(
@@ -133,8 +138,14 @@ def backend_part(site: Site, backend: Backend) -> Part:
         variables={**interpreter_variables(), **backend.environment},
         where=", ".join(prefixes),
     )
-    _check_state_directory(part)
-    trees = [*code_trees(), *(Tree(str(folder)) for folder in backend.path), Tree(part.directory, writable=True)]
+    if describe and not os.path.isdir(part.directory):
+        part = replace(part, directory="/")
+    else:
+        _check_state_directory(part)
+    trees = [*code_trees(), *(Tree(str(folder)) for folder in backend.path)]
+    trees += [Tree(str(site.urls_directory)), Tree(str(notify_directory(site)))]
+    if part.directory != "/":
+        trees.append(Tree(part.directory, writable=True))
     return with_view(part, trees)
 
 

@@ -136,22 +136,29 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     os.replace(temporary, path)
 
 
+def notify_directory(site: Site) -> Path:
+    """Folder of the sockets for READY=1, one for each back end, which that back end's user alone may write to."""
+    return site.run_directory / "notify"
+
+
 class RunDirectory:
-    """One site's run directory, from `prepare` to `clean`."""
+    """One site's run directory: `take` and `prepare` before anything runs, `clean` after everything has ended."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.path = site.run_directory
-        self.notify_directory = self.path / "notify"
         self.children = ChildRecord(self.path / "children")
         self._made = False
         self._lock: int | None = None
 
-    def prepare(self, frontend: Privileges) -> None:
-        """Make the folders, take the lock, end what a killed supervisor left. Raises AlreadyRunning and RunError."""
+    def take(self) -> None:
+        """Make the directory and take its lock. Raises AlreadyRunning and RunError."""
         self._made = _make_directory(self.path)
         self._take_lock()
-        for folder in (self.site.sockets_directory, self.site.urls_directory, self.notify_directory):
+
+    def prepare(self, frontend: Privileges) -> None:
+        """Make the folders in it, the front end's own among them."""
+        for folder in (self.site.sockets_directory, self.site.urls_directory, notify_directory(self.site)):
             _make_directory(folder)
         shutil.rmtree(self.site.frontend_directory, ignore_errors=True)
         os.mkdir(self.site.frontend_directory, 0o700)
@@ -210,7 +217,7 @@ class RunDirectory:
         for folder in (
             self.site.sockets_directory,
             self.site.urls_directory,
-            self.notify_directory,
+            notify_directory(self.site),
             self.site.frontend_directory,
         ):
             shutil.rmtree(folder, ignore_errors=True)

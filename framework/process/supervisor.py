@@ -21,8 +21,9 @@ from framework.process.child import Child
 from framework.process.frontend import accepts, check_port_is_free, write_configuration
 from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, sealed_file
 from framework.process.logs import Output
-from framework.process.parts import URLS_FD, parts_of
-from framework.process.runfiles import RunDirectory, children_of, kill_session
+from framework.process.parts import URLS_FD, frontend_privileges, parts_of
+from framework.process.privileges import caller
+from framework.process.runfiles import RunDirectory, children_of, kill_session, notify_directory
 from framework.process.spec import spec_of
 
 if TYPE_CHECKING:
@@ -62,16 +63,17 @@ class Supervisor:
         self._stopping = ""
         self._orders = 0
         self._begun = time.monotonic()
+        self._since = time.time()
         self._announced = False
 
     def run(self) -> int:
         """Start the site, stay until it is told to stop, leave nothing behind. Returns the exit code."""
-        parts = parts_of(self.site)
-        check_port_is_free(self.site.listen)
-        frontend = parts[0].privileges
-        self._run_directory.prepare(frontend)
+        self._run_directory.take()
         try:
             self._end_leftovers()
+            check_port_is_free(self.site.listen)
+            self._run_directory.prepare(frontend_privileges(self.site))
+            parts = parts_of(self.site)
             write_configuration(self.site, parts[0])
             linux.become_subreaper()
             self._catch_signals()
@@ -169,7 +171,7 @@ class Supervisor:
         listener = self._listener_of(child)
         spec = self._seal_spec(child)
         table_end = child.expect_table(self.site.urls_path(child.name))
-        variables = {"NOTIFY_SOCKET": child.open_notify(self._run_directory.notify_directory / f"{child.name}.sock")}
+        variables = {"NOTIFY_SOCKET": child.open_notify(notify_directory(self.site) / f"{child.name}.sock")}
         descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
         try:
             child.start(child.part.launch(descriptors, (child.name,), variables))
@@ -343,6 +345,8 @@ class Supervisor:
             "site": self.site.name,
             "pid": os.getpid(),
             "uid": os.getuid(),
+            "user": caller().user,
+            "since": self._since,
             "file": str(self.site.file),
             "listen": str(self.site.listen),
             "stopping": self._stopping,

@@ -1,0 +1,121 @@
+"""The URL tables of a site's back ends without running the site: for `sitectl urls`.
+
+Each application is imported by a fresh interpreter that runs as its back end's user, as it would in the running
+site, bounded in time and output. Nothing of an application is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, Started, sealed_file, start
+from framework.process.parts import Part, PartsError, backend_part
+from framework.process.privileges import PrivilegeError
+from framework.process.runfiles import kill_session
+from framework.process.spec import MAX_TABLE_BYTES, spec_of
+from framework.process.view import ViewError
+
+if TYPE_CHECKING:
+    from framework.site.schema import Site
+
+__all__ = ["IMPORT_TIMEOUT", "url_tables"]
+
+IMPORT_TIMEOUT = 30.0
+"""Seconds that an application may take to be imported."""
+
+MAX_ERROR_CHARACTERS = 2000
+
+Table = list[dict[str, Any]]
+
+
+def url_tables(site: Site) -> dict[str, Table | str]:
+    """For each back end its routes, [{"pattern", "handler", "name"}], or the text of what keeps it from telling them.
+
+    As root each import runs as the back end's user, who must exist; otherwise all run as the caller. A WSGI application
+    that is no framework App has an empty table.
+
+    >>> url_tables(site)["status"][0]["pattern"]
+    '^/$'
+    """
+    return {name: _table_of(site, name) for name in site.backends}
+
+
+def _table_of(site: Site, name: str) -> Table | str:
+    try:
+        part = backend_part(site, site.backends[name], describe=True)
+        return _parse(*_import(site, part))
+    except (LaunchError, PartsError, PrivilegeError, ViewError) as error:
+        return str(error)
+
+
+def _import(site: Site, part: Part) -> tuple[bytes, str]:
+    """What the interpreter wrote into its pipe, and its last line of output."""
+    reader, writer = os.pipe()
+    privileges = part.privileges.to_spec()
+    spec = spec_of(site, part.name, urls_fd=FIRST_LISTEN_FD, privileges=privileges)
+    number = sealed_file("spec", json.dumps(spec).encode())
+    described = replace(part, argv=(*part.argv, "--describe"))
+    try:
+        started = start(described.launch({0: number, FIRST_LISTEN_FD: writer}, (), {}))
+    except LaunchError:
+        os.close(reader)
+        raise
+    finally:
+        os.close(number)
+        os.close(writer)
+    try:
+        return _collect(started, reader)
+    finally:
+        kill_session(started.pid)
+        os.waitpid(started.pid, 0)
+        for number in (reader, started.output, started.errors):
+            os.close(number)
+
+
+def _collect(started: Started, reader: int) -> tuple[bytes, str]:
+    deadline = time.monotonic() + IMPORT_TIMEOUT
+    received = {reader: b"", started.output: b"", started.errors: b""}
+    poller = select.poll()
+    for number in received:
+        os.set_blocking(number, False)
+        poller.register(number, select.POLLIN)
+    open_ends = set(received)
+    while reader in open_ends:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return b"", f"its import took longer than {IMPORT_TIMEOUT:g} s"
+        for number, _ in poller.poll(left * 1000):
+            data = os.read(number, 65536)
+            received[number] = (received[number] + data)[-MAX_TABLE_BYTES - 1 :]
+            if not data:
+                poller.unregister(number)
+                open_ends.discard(number)
+    said = received[started.errors].decode("utf-8", "replace").strip()
+    return received[reader], said.splitlines()[-1] if said else ""
+
+
+def _parse(data: bytes, said: str) -> Table | str:
+    if len(data) > MAX_TABLE_BYTES:
+        return f"its URL table is larger than {MAX_TABLE_BYTES} bytes"
+    if not data:
+        return (said or "it ended without a word")[:MAX_ERROR_CHARACTERS]
+    try:
+        value: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return "its URL table is not JSON"
+    if isinstance(value, dict) and isinstance(value.get("error"), str):
+        return str(value["error"])[:MAX_ERROR_CHARACTERS]
+    if isinstance(value, list) and all(_is_row(row) for row in value):
+        return list(value)
+    return "its URL table has not the form [{pattern, handler, name}]"
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or set(row) != {"pattern", "handler", "name"}:
+        return False
+    return isinstance(row["pattern"], str) and isinstance(row["handler"], str) and isinstance(row["name"], str | None)
