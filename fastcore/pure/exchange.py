@@ -98,6 +98,7 @@ class Exchange:
             return None
         if self._silent:
             self._finish()
+            self._rest = None
         elif self._rest is None:
             self._advance()
         head, self._head = self._head, b""

@@ -1,0 +1,78 @@
+from libc.stdint cimport uint8_t
+
+from fastcore.compiled.buffer cimport Buffer
+from fastcore.compiled.cursor cimport Cursor
+from fastcore.compiled.records cimport Header
+from fastcore.compiled.request cimport Request
+
+
+cdef enum Sink:
+    DISCARD
+    GATHER
+    TO_PARAMS
+    TO_BODY
+
+
+cdef class Inbound:
+    cdef int request_id
+    cdef int role
+    cdef bint keep_connection
+    cdef int state
+    cdef Buffer params          # what has come of PARAMS
+    cdef Request request        # None until PARAMS are complete or refused
+    cdef long long received     # bytes of body
+    cdef bint stdin_open
+    cdef bint stderr_used
+
+
+cdef class Connection:
+    cdef readonly object limits
+    cdef readonly int workers
+    cdef public bint closing          # a request without KEEP_CONN was begun
+    cdef readonly bint input_pending  # an ended request's STDIN has not ended
+    cdef bint failed
+    cdef bint fresh                   # no record has come yet
+    cdef dict inbound                 # active requests: id → Inbound
+    cdef Inbound last                 # the one the current record belongs to, None where it belongs to none
+    cdef int reading_params           # how many requests are in this state
+    cdef int reading_body
+    cdef Buffer output
+    cdef list events
+    cdef uint8_t[8] header_bytes      # a header that is not whole yet
+    cdef int header_length
+    cdef Header header                # the record being read
+    cdef Py_ssize_t content_left
+    cdef Py_ssize_t padding_left
+    cdef bint empty
+    cdef Sink sink
+    cdef Buffer gathered
+    cdef Py_ssize_t max_params_bytes, max_params_count, max_body, max_requests
+
+    cpdef on_request(self, Request request)
+    cpdef on_body(self, Request request, bytes data)
+    cpdef on_body_end(self, Request request)
+    cpdef on_refusal(self, Request request, int status)
+    cpdef on_abort(self, Request request)
+
+    cdef int current_phase(self) noexcept
+    cdef int feed(self, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int consume(self, Cursor data) except -1
+    cdef int begin_record(self, const uint8_t* data) except -1
+    cdef Sink sink_of_management(self) except *
+    cdef Sink sink_of_application(self) except *
+    cdef int take_content(self, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int take_params(self, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int take_body(self, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int end_record(self) except -1
+    cdef int begin_request(self) except -1
+    cdef int enter(self, Inbound inbound, int state) except -1
+    cdef int end_params(self, Inbound inbound) except -1
+    cdef int refuse(self, Inbound inbound, Request request, int status) except -1
+    cdef int end_stdin(self, Inbound inbound) except -1
+    cdef int abort(self, Inbound inbound) except -1
+    cdef int answer_values(self) except -1
+    cpdef refuse_bodies(self, int status)
+    cdef Inbound require_active(self, int request_id)
+    cpdef send_stdout(self, int request_id, bytes data)
+    cpdef send_stderr(self, int request_id, bytes data)
+    cpdef end_request(self, int request_id, app_status=*)

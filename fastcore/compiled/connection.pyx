@@ -1,0 +1,448 @@
+"""The FastCGI connection without a socket: bytes in → events, answers → bytes out (FastCGI 1.0 §3, §4, §5).
+
+Content is consumed as it comes; only management records and BEGIN_REQUEST wait until they are whole. Only ProtocolError
+escapes receive_data(); after it the connection is dead. The twin, which specifies it, is fastcore.pure.connection.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from fastcore.compiled cimport protocol
+from fastcore.compiled.buffer cimport Buffer, buffer_drop, buffer_free, buffer_length, buffer_put
+from fastcore.compiled.cursor cimport Cursor, cursor_over, take, take_u16, take_u8
+from fastcore.compiled.records cimport (
+    build_pairs,
+    parse_pairs,
+    put_end_request,
+    put_header,
+    put_stream,
+    read_header,
+)
+from fastcore.compiled.request cimport Request
+
+from fastcore.compiled.records import build_unknown_type
+from fastcore.constants import MAX_CONNS, MAX_REQS, MPXS_CONNS
+from fastcore.errors import ProtocolError
+from fastcore.events import BodyEnded, BodyReceived, RequestAborted, RequestReceived, RequestRefused
+from fastcore.limits import DEFAULT_LIMITS
+
+# The states of one request. BEGIN_REQUEST makes it, END_REQUEST (ours) forgets it.
+cdef enum:
+    STATE_READING_PARAMS = 1
+    STATE_READING_BODY = 2
+    STATE_COMPLETE = 3
+    STATE_REFUSED = 4
+    STATE_ENDED = 5
+
+READING_PARAMS = STATE_READING_PARAMS  # PARAMS accepted; STDIN is an error
+READING_BODY = STATE_READING_BODY  # STDIN accepted; PARAMS is an error
+COMPLETE = STATE_COMPLETE  # all input is there; further input is ignored
+REFUSED = STATE_REFUSED  # a limit was passed; further input is ignored
+ENDED = STATE_ENDED  # END_REQUEST is queued; the id is free
+
+# The phases of a connection, from which its owner chooses a time-out
+IDLE, PHASE_PARAMS, PHASE_BODY, ANSWERING = range(4)
+
+
+@cython.freelist(32)
+cdef class Inbound:
+    """What the connection knows of one active id. `request` is there once its PARAMS are complete or refused."""
+
+    def __cinit__(self):
+        self.state = STATE_READING_PARAMS
+        self.stdin_open = True
+
+    def __dealloc__(self):
+        buffer_free(&self.params)
+
+
+cdef class Connection:
+    """The server's side of one FastCGI connection.
+
+    Example::
+
+        connection = Connection()
+        for event in connection.receive_data(sock.recv(65536)):
+            if isinstance(event, RequestReceived):
+                connection.send_stdout(event.request.request_id, b"Status: 204 No Content\\r\\n\\r\\n")
+                connection.end_request(event.request.request_id)
+        sock.sendall(connection.data_to_send())
+    """
+
+    def __init__(self, limits=DEFAULT_LIMITS, *, workers: int = 1):
+        """`limits` bound what is accepted; `workers` is how many processes share the listener (told by GET_VALUES)."""
+        self.limits = limits
+        self.workers = workers
+        self.fresh = True
+        self.inbound = {}
+        self.events = []
+        self.max_params_bytes = limits.params_bytes
+        self.max_params_count = limits.params_count
+        self.max_body = limits.body
+        self.max_requests = limits.requests_per_connection
+
+    def __dealloc__(self):
+        buffer_free(&self.output)
+        buffer_free(&self.gathered)
+
+    # What happened: overridden by an owner that wants to act at once instead of reading events.
+
+    cpdef on_request(self, Request request):
+        self.events.append(RequestReceived(request))
+
+    cpdef on_body(self, Request request, bytes data):
+        self.events.append(BodyReceived(request, data))
+
+    cpdef on_body_end(self, Request request):
+        self.events.append(BodyEnded(request))
+
+    cpdef on_refusal(self, Request request, int status):
+        self.events.append(RequestRefused(request, status))
+
+    cpdef on_abort(self, Request request):
+        self.events.append(RequestAborted(request))
+
+    # Bytes in
+
+    @property
+    def active_requests(self) -> int:
+        """How many requests have begun and not ended."""
+        return len(self.inbound)
+
+    @property
+    def phase(self) -> int:
+        """What the peer is expected to do next: IDLE, PHASE_PARAMS, PHASE_BODY or ANSWERING (it waits for us)."""
+        return self.current_phase()
+
+    cdef int current_phase(self) noexcept:
+        if self.reading_params:
+            return 1
+        if self.reading_body:
+            return 2
+        if self.inbound:
+            return 3
+        return 1 if self.fresh or self.header_length or self.content_left else 0
+
+    def receive_data(self, data: bytes) -> list:
+        """Take bytes from the peer; returns what they mean, in order.
+
+        Raises ProtocolError where they are not FastCGI: close the connection. Events before the error are lost with it.
+        """
+        cdef const uint8_t[::1] view
+        if self.failed:
+            raise ProtocolError("the connection has already failed")
+        if len(data):
+            view = data
+            self.feed(&view[0], view.shape[0])
+        events, self.events = self.events, []
+        return events
+
+    cdef int feed(self, const uint8_t* data, Py_ssize_t length) except -1:
+        """receive_data() for a caller in C; what it means is told through the on_ methods."""
+        try:
+            return self.consume(cursor_over(data, length))
+        except ProtocolError:
+            self.failed = True
+            self.events = []
+            raise
+
+    cdef int consume(self, Cursor data) except -1:
+        cdef Py_ssize_t size
+        while data.left:
+            if self.content_left:
+                size = min(self.content_left, data.left)
+                self.content_left -= size
+                self.take_content(take(&data, size), size)
+                if not self.content_left:
+                    self.end_record()
+            elif self.padding_left:
+                size = min(self.padding_left, data.left)
+                self.padding_left -= size
+                take(&data, size)
+            elif not self.header_length and data.left >= protocol.HEADER_LENGTH:
+                self.begin_record(take(&data, protocol.HEADER_LENGTH))
+            else:
+                size = min(protocol.HEADER_LENGTH - self.header_length, data.left)
+                memcpy(self.header_bytes + self.header_length, take(&data, size), size)
+                self.header_length += size
+                if self.header_length == protocol.HEADER_LENGTH:
+                    self.begin_record(self.header_bytes)
+        return 0
+
+    cdef int begin_record(self, const uint8_t* data) except -1:
+        read_header(data, protocol.HEADER_LENGTH, &self.header)
+        self.header_length = 0
+        self.content_left = self.header.content_length
+        self.padding_left = self.header.padding_length
+        self.fresh = False
+        self.empty = self.content_left == 0
+        if self.header.request_id == protocol.NULL_REQUEST_ID:
+            self.last = None
+            self.sink = self.sink_of_management()
+        else:
+            if self.last is None or self.last.request_id != self.header.request_id or self.last.state == STATE_ENDED:
+                self.last = self.inbound.get(self.header.request_id)
+            self.sink = self.sink_of_application()
+        if not self.content_left:
+            self.end_record()
+        return 0
+
+    cdef Sink sink_of_management(self) except *:
+        if self.header.type in (
+            protocol.BEGIN_REQUEST, protocol.ABORT_REQUEST, protocol.PARAMS, protocol.STDIN, protocol.DATA
+        ):
+            raise ProtocolError(f"record type {self.header.type} needs a request id")
+        return GATHER if self.header.type == protocol.GET_VALUES else DISCARD
+
+    cdef Sink sink_of_application(self) except *:
+        """Where the content of a request's record goes. Ids that are not active are ignored (§3.3)."""
+        cdef int record_type = self.header.type
+        if record_type == protocol.BEGIN_REQUEST:
+            if self.content_left != 8:
+                raise ProtocolError(f"BEGIN_REQUEST has {self.content_left} bytes instead of 8")
+            return GATHER
+        if self.last is None:
+            return DISCARD
+        if record_type == protocol.PARAMS:
+            if self.last.state == STATE_REFUSED:
+                return DISCARD
+            if self.last.state != STATE_READING_PARAMS:
+                raise ProtocolError("PARAMS after the end of PARAMS")
+            return TO_PARAMS
+        if record_type == protocol.STDIN:
+            if self.last.state == STATE_READING_PARAMS:
+                raise ProtocolError("STDIN before the end of PARAMS")
+            return TO_BODY if self.last.state == STATE_READING_BODY else DISCARD
+        return DISCARD
+
+    cdef int take_content(self, const uint8_t* data, Py_ssize_t length) except -1:
+        if self.sink == TO_PARAMS:
+            return self.take_params(data, length)
+        if self.sink == TO_BODY:
+            return self.take_body(data, length)
+        if self.sink == GATHER:
+            return buffer_put(&self.gathered, data, length)
+        return 0
+
+    cdef int take_params(self, const uint8_t* data, Py_ssize_t length) except -1:
+        cdef Inbound inbound = self.last
+        if buffer_length(&inbound.params) + length > self.max_params_bytes:
+            return self.refuse(
+                inbound, Request(inbound.request_id, inbound.role, inbound.keep_connection, b""), 431
+            )
+        return buffer_put(&inbound.params, data, length)
+
+    cdef int take_body(self, const uint8_t* data, Py_ssize_t length) except -1:
+        """Deliver a piece of STDIN, cut at CONTENT_LENGTH, refused past the limit where no length was declared."""
+        cdef Inbound inbound = self.last
+        cdef Request request = inbound.request
+        cdef long long declared = request.content_length
+        if declared < 0:
+            if inbound.received + length > self.max_body:
+                return self.refuse(inbound, request, 413)
+        elif inbound.received + length > declared:
+            length = declared - inbound.received
+        inbound.received += length
+        self.on_body(request, PyBytes_FromStringAndSize(<const char*>data, length))
+        if inbound.received == declared and inbound.state == STATE_READING_BODY:
+            self.sink = DISCARD
+            self.enter(inbound, STATE_COMPLETE)
+            self.on_body_end(request)
+        return 0
+
+    cdef int end_record(self) except -1:
+        """A record's content is complete; an empty one ends a stream (§3.3)."""
+        cdef Inbound inbound = self.last
+        if self.sink == GATHER:
+            if self.header.type == protocol.BEGIN_REQUEST:
+                return self.begin_request()
+            return self.answer_values()
+        if self.header.request_id == protocol.NULL_REQUEST_ID:
+            unknown = build_unknown_type(self.header.type)
+            return buffer_put(&self.output, PyBytes_AS_STRING(unknown), PyBytes_GET_SIZE(unknown))
+        if inbound is None or inbound.state == STATE_ENDED:
+            return 0
+        if self.header.type == protocol.ABORT_REQUEST:
+            self.abort(inbound)
+        elif self.header.type == protocol.PARAMS:
+            if self.empty and inbound.state == STATE_READING_PARAMS:
+                self.end_params(inbound)
+        elif self.header.type == protocol.STDIN and self.empty:
+            self.end_stdin(inbound)
+        return 0
+
+    cdef int begin_request(self) except -1:
+        cdef Cursor content = cursor_over(self.gathered.data + self.gathered.start, buffer_length(&self.gathered))
+        cdef int role = take_u16(&content)
+        cdef bint keep_connection = take_u8(&content) & protocol.KEEP_CONN
+        cdef Inbound inbound
+        buffer_drop(&self.gathered, buffer_length(&self.gathered))
+        if self.last is not None and self.last.state != STATE_ENDED:
+            raise ProtocolError(f"BEGIN_REQUEST for request {self.header.request_id}, which is active")
+        if not keep_connection:
+            self.closing = True
+        if role != protocol.RESPONDER:
+            return put_end_request(&self.output, self.header.request_id, 0, protocol.UNKNOWN_ROLE)
+        if len(self.inbound) >= self.max_requests:
+            return put_end_request(
+                &self.output,
+                self.header.request_id,
+                0,
+                protocol.CANT_MPX_CONN if self.max_requests == 1 else protocol.OVERLOADED,
+            )
+        inbound = Inbound.__new__(Inbound)
+        inbound.request_id = self.header.request_id
+        inbound.role = role
+        inbound.keep_connection = keep_connection
+        self.inbound[self.header.request_id] = inbound
+        self.last = inbound
+        self.reading_params += 1
+        return 0
+
+    cdef int enter(self, Inbound inbound, int state) except -1:
+        """Move a request to its next state; only this function assigns one."""
+        if inbound.state == STATE_READING_PARAMS:
+            self.reading_params -= 1
+        elif inbound.state == STATE_READING_BODY:
+            self.reading_body -= 1
+        inbound.state = state
+        if state == STATE_READING_BODY:
+            self.reading_body += 1
+        return 0
+
+    cdef int end_params(self, Inbound inbound) except -1:
+        cdef Request request = Request(
+            inbound.request_id,
+            inbound.role,
+            inbound.keep_connection,
+            PyBytes_FromStringAndSize(
+                <const char*>inbound.params.data + inbound.params.start, buffer_length(&inbound.params)
+            ),
+        )
+        buffer_free(&inbound.params)
+        inbound.request = request
+        if request.count > self.max_params_count:
+            self.refuse(inbound, request, 431)
+        elif request.content_length == -2:
+            self.refuse(inbound, request, 400)
+        elif request.content_length > self.max_body:
+            self.refuse(inbound, request, 413)
+        elif request.waits_for_body:
+            self.enter(inbound, STATE_READING_BODY)
+            self.on_request(request)
+        else:
+            self.enter(inbound, STATE_COMPLETE)
+            self.on_request(request)
+            self.on_body_end(request)
+        return 0
+
+    cdef int refuse(self, Inbound inbound, Request request, int status) except -1:
+        inbound.request = request
+        buffer_free(&inbound.params)
+        self.enter(inbound, STATE_REFUSED)
+        self.sink = DISCARD
+        self.on_refusal(request, status)
+        return 0
+
+    cdef int end_stdin(self, Inbound inbound) except -1:
+        inbound.stdin_open = False
+        if inbound.state == STATE_READING_BODY:
+            self.enter(inbound, STATE_COMPLETE)
+            self.on_body_end(inbound.request)
+        return 0
+
+    cdef int abort(self, Inbound inbound) except -1:
+        """§5.4: answer with END_REQUEST; the STDIN that is still on its way is ignored."""
+        self.end_request(inbound.request_id, 1)
+        if inbound.request is not None:
+            self.on_abort(inbound.request)
+        return 0
+
+    cdef int answer_values(self) except -1:
+        """§4.1: the variables that are known, each once, in a fixed order."""
+        cdef bytes content = b""
+        if buffer_length(&self.gathered):
+            content = PyBytes_FromStringAndSize(
+                <const char*>self.gathered.data + self.gathered.start, buffer_length(&self.gathered)
+            )
+            buffer_drop(&self.gathered, buffer_length(&self.gathered))
+        asked = {name for name, _ in parse_pairs(content)}
+        connections = self.limits.connections * self.workers
+        values = (
+            (MAX_CONNS, connections),
+            (MAX_REQS, connections * self.limits.requests_per_connection),
+            (MPXS_CONNS, int(self.limits.requests_per_connection > 1)),
+        )
+        pairs = build_pairs([(name, b"%d" % value) for name, value in values if name in asked])
+        put_header(&self.output, protocol.GET_VALUES_RESULT, protocol.NULL_REQUEST_ID, len(pairs))
+        return buffer_put(&self.output, PyBytes_AS_STRING(pairs), PyBytes_GET_SIZE(pairs))
+
+    cpdef refuse_bodies(self, int status):
+        """Refuse all requests whose body is still being read: their owner has waited long enough."""
+        cdef Inbound inbound
+        for inbound in list(self.inbound.values()):
+            if inbound.state == STATE_READING_BODY:
+                if self.last is inbound:
+                    self.sink = DISCARD
+                self.enter(inbound, STATE_REFUSED)
+                self.on_refusal(inbound.request, status)
+
+    # Answers out
+
+    def is_active(self, request_id: int) -> bool:
+        """Whether this request has begun and not ended: only then can it be answered."""
+        return request_id in self.inbound
+
+    cpdef send_stdout(self, int request_id, bytes data):
+        """Queue a piece of the answer: the CGI head first, then the body. Empty data sends nothing."""
+        self.require_active(request_id)
+        put_stream(
+            &self.output, protocol.STDOUT, request_id, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+        )
+
+    cpdef send_stderr(self, int request_id, bytes data):
+        """Queue error text for the front end's log."""
+        cdef Inbound inbound = self.require_active(request_id)
+        if PyBytes_GET_SIZE(data):
+            inbound.stderr_used = True
+        put_stream(
+            &self.output, protocol.STDERR, request_id, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+        )
+
+    cpdef end_request(self, int request_id, app_status=0):
+        """End the request's streams and queue END_REQUEST; `app_status` other than 0 says that the answer is broken."""
+        cdef Inbound inbound = self.require_active(request_id)
+        if inbound.stderr_used:
+            put_header(&self.output, protocol.STDERR, request_id, 0)
+        put_header(&self.output, protocol.STDOUT, request_id, 0)
+        put_end_request(&self.output, request_id, app_status & 0xFFFFFFFF, protocol.REQUEST_COMPLETE)
+        if inbound.stdin_open:
+            self.input_pending = True
+        self.enter(inbound, STATE_ENDED)
+        del self.inbound[request_id]
+        if self.last is inbound and self.sink in (TO_PARAMS, TO_BODY):
+            self.sink = DISCARD
+
+    cdef Inbound require_active(self, int request_id):
+        cdef Inbound inbound = self.last
+        if inbound is None or inbound.request_id != request_id or inbound.state == STATE_ENDED:
+            inbound = self.inbound.get(request_id)
+            if inbound is None:
+                raise ValueError(f"request {request_id} is not active on this connection")
+        return inbound
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes data_to_send() would return."""
+        return buffer_length(&self.output)
+
+    def data_to_send(self) -> bytes:
+        """All bytes that are ready for the peer; they are handed out once."""
+        cdef bytes data
+        if not buffer_length(&self.output):
+            return b""
+        data = PyBytes_FromStringAndSize(<const char*>self.output.data + self.output.start, buffer_length(&self.output))
+        buffer_drop(&self.output, buffer_length(&self.output))
+        return data

@@ -1,0 +1,29 @@
+from fastcore.compiled.request cimport Request
+
+
+cdef class Exchange:
+    cdef readonly Request request
+    cdef public int app_status       # what END_REQUEST should carry
+    cdef readonly bint finished
+    cdef object application
+    cdef object log
+    cdef object context              # contextvars.Context of this request
+    cdef bytes head                  # not handed out yet; None afterwards
+    cdef bytes piece                 # body waiting to be handed out, from `offset` on; None where there is none
+    cdef Py_ssize_t offset
+    cdef object iterator
+    cdef object close_body
+    cdef long long left              # bytes of body still to come by Content-Length; -1: not declared
+    cdef bint silent                 # HEAD, 204, 304: the body is not sent
+
+    cpdef start(self)
+    cdef int take(self, result) except -1
+    cdef int take_whole(self, status, headers, str reason, bytes body) except -1
+    cpdef bytes next_chunk(self)
+    cdef int advance(self) except -1
+    cdef bytes cut(self, bytes piece)
+    cdef int finish(self) except -1
+    cdef int fail(self) except -1
+    cdef int use_error_page(self) except -1
+    cdef int log_failure(self, str what) except -1
+    cpdef close(self)

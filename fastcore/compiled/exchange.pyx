@@ -1,0 +1,214 @@
+"""One request being answered: calls the application once and turns what it returns into pieces of CGI output.
+
+The application's iterator is only advanced by next_chunk(), so its reader sets the pace; its close() is called
+exactly once. Nothing that an application raises escapes: it becomes a 500 page or a failed answer. No records and no
+sockets here. The twin is fastcore.pure.exchange.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from libc.string cimport memcpy
+
+from fastcore.compiled.request cimport Request
+from fastcore.compiled.response cimport build_head
+
+from fastcore.errors import ResponseError
+from fastcore.pure.exchange import error_page
+
+cdef enum:
+    CHUNK_SIZE = 65535 - 7  # bytes: one record, its length a multiple of eight
+
+CHUNK = CHUNK_SIZE
+
+
+cdef object call_in(object context, object function, object argument):
+    """`context.run(function, argument)`, without building a call of it."""
+    PyContext_Enter(context)
+    try:
+        return function(argument)
+    finally:
+        PyContext_Exit(context)
+
+
+@cython.freelist(32)
+cdef class Exchange:
+    """From one request to one answer.
+
+    `app_status` is what END_REQUEST should carry: 0, or 1 where the answer that was begun is not whole.
+    `log` takes one text without a newline at its end.
+    """
+
+    def __init__(self, Request request not None, application, log):
+        self.request = request
+        self.application = application
+        self.log = log
+        self.context = PyContext_CopyCurrent()
+        self.left = -1
+
+    cpdef start(self):
+        """Call the application. Afterwards next_chunk() has something to give."""
+        try:
+            self.take(call_in(self.context, self.application, self.request))
+        except (Exception, SystemExit):
+            self.log_failure("the application failed")
+            self.use_error_page()
+
+    cdef int take(self, result) except -1:
+        """Read the three forms of an answer: bytes, (status, headers, body), or an object with these attributes."""
+        cdef str reason = ""
+        if type(result) is bytes:
+            return self.take_whole(200, (("Content-Type", "text/plain; charset=utf-8"),), reason, result)
+        if type(result) is tuple:
+            if len(<tuple>result) != 3:
+                raise ResponseError(f"an answer is (status, headers, body), not a tuple of {len(result)}")
+            status, headers, body = <tuple>result
+        else:
+            try:
+                status, headers, body = result.status, result.headers, result.body
+            except AttributeError:
+                raise ResponseError(
+                    "an application returns bytes, (status, headers, body) or an object with these attributes, "
+                    f"not {type(result).__name__}"
+                ) from None
+            reason = getattr(result, "reason", "")
+        if type(body) is bytes:
+            return self.take_whole(status, headers, reason, body)
+        self.close_body = getattr(body, "close", None)
+        if body is None:
+            return self.take_whole(status, headers, reason, b"")
+        if type(body) is list and len(<list>body) == 1:
+            body = (<list>body)[0]
+            if type(body) is not bytes:
+                raise ResponseError(f"a body is made of bytes, not {type(body).__name__}")
+            return self.take_whole(status, headers, reason, body)
+        if isinstance(body, (str, bytearray, memoryview)):
+            raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
+        self.head, self.left = build_head(status, headers, reason)
+        self.iterator = iter(body)
+        self.silent = is_bodiless(status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        return 0
+
+    cdef int take_whole(self, status, headers, str reason, bytes body) except -1:
+        """An answer whose body is all there."""
+        self.head, self.left = build_head(status, headers, reason, PyBytes_GET_SIZE(body))
+        self.silent = is_bodiless(status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        self.piece = self.cut(body)
+        if self.left > 0 and not self.silent:
+            raise ResponseError(f"the body is shorter than its Content-Length: {self.left} bytes are missing")
+        return 0
+
+    cpdef bytes next_chunk(self):
+        """The next piece of output, at most about 64 KiB; None where there is no more. Check `finished` after it."""
+        cdef bytes head, chunk
+        cdef Py_ssize_t head_length, size
+        cdef char* out
+        if self.finished:
+            return None
+        if self.silent:
+            self.finish()
+            self.piece = None
+        elif self.piece is None:
+            self.advance()
+        head = self.head
+        self.head = None
+        if self.piece is None:
+            return head
+        head_length = 0 if head is None else PyBytes_GET_SIZE(head)
+        size = min(max(CHUNK_SIZE - head_length, 1), PyBytes_GET_SIZE(self.piece) - self.offset)
+        chunk = PyBytes_FromStringAndSize(NULL, head_length + size)
+        out = PyBytes_AS_STRING(chunk)
+        if head_length:
+            memcpy(out, PyBytes_AS_STRING(head), head_length)
+        memcpy(out + head_length, PyBytes_AS_STRING(self.piece) + self.offset, size)
+        self.offset += size
+        if self.offset == PyBytes_GET_SIZE(self.piece):
+            self.piece = None
+            if self.iterator is None or self.left == 0:
+                self.finish()
+        return chunk
+
+    cdef int advance(self) except -1:
+        """Take the application's next piece that is not empty, or finish."""
+        try:
+            while self.iterator is not None and self.piece is None:
+                PyContext_Enter(self.context)
+                try:
+                    piece = next(self.iterator)
+                finally:
+                    PyContext_Exit(self.context)
+                if type(piece) is not bytes:
+                    raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+                self.piece = self.cut(piece)
+        except StopIteration:
+            self.finish()
+        except (Exception, SystemExit):
+            self.fail()
+        return 0
+
+    cdef bytes cut(self, bytes piece):
+        """Count a piece against Content-Length; what is too much is not sent."""
+        self.offset = 0
+        if self.left >= 0:
+            if PyBytes_GET_SIZE(piece) > self.left:
+                self.log(f"the body is longer than its Content-Length: {len(piece) - self.left} bytes or more cut")
+                self.app_status = 1
+                piece = piece[: self.left]
+            self.left -= PyBytes_GET_SIZE(piece)
+        return piece if PyBytes_GET_SIZE(piece) else None
+
+    cdef int finish(self) except -1:
+        if self.left > 0 and not self.silent:
+            self.log(f"the body is shorter than its Content-Length: {self.left} bytes are missing")
+            self.app_status = 1
+        self.close()
+        return 0
+
+    cdef int fail(self) except -1:
+        """An exception is being handled: a 500 page where the head is still ours, else a visibly broken answer."""
+        self.log_failure("the application failed")
+        self.app_status = 1
+        if self.head is not None:
+            self.use_error_page()
+        else:
+            self.close()
+        return 0
+
+    cdef int use_error_page(self) except -1:
+        self.app_status = 0
+        self.close()
+        self.finished = False
+        self.iterator = None
+        self.left = -1
+        self.offset = 0
+        self.silent = self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        self.head, self.piece = error_page(500)
+        return 0
+
+    cdef int log_failure(self, str what) except -1:
+        import traceback
+
+        method = self.request.get("REQUEST_METHOD", "?")
+        path = self.request.get("SCRIPT_NAME", "") + self.request.get("PATH_INFO", "")
+        self.log(f"{what}: {method} {path!r}\n{traceback.format_exc().rstrip()}")
+        return 0
+
+    cpdef close(self):
+        """End the answer: the body's close() is called, once; what it raises is logged."""
+        self.finished = True
+        if self.close_body is None:
+            return
+        close, self.close_body = self.close_body, None
+        try:
+            PyContext_Enter(self.context)
+            try:
+                close()
+            finally:
+                PyContext_Exit(self.context)
+        except (Exception, SystemExit):
+            self.log_failure("close() of the answer failed")
+
+
+cdef inline bint is_bodiless(status):
+    """Whether a response of this status has no body (RFC 9110 §6.4.1)."""
+    return status == 204 or status == 304

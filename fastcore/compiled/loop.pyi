@@ -1,0 +1,38 @@
+import socket
+from collections.abc import Callable, Collection
+from typing import Any
+
+from fastcore.limits import Limits
+
+READ_SIZE: int
+ACCEPT_BATCH: int
+PUMP_BATCH: int
+MAX_REPLY_BYTES: int
+ACCEPT_PAUSE: float
+LOOPBACK: frozenset[str]
+
+class Channel:
+    def __init__(self, fd: int, limits: Limits, workers: int) -> None: ...
+
+class WorkerLoop:
+    limits: Limits
+    requests: int
+    def __init__(
+        self,
+        listener: socket.socket,
+        application: Callable[[Any], Any],
+        *,
+        limits: Limits = ...,
+        allow_uids: Collection[int] | None = None,
+        allow_hosts: Collection[str] = ...,
+        workers: int = 1,
+        lifeline: int = -1,
+        log: Callable[[str], None] = ...,
+    ) -> None: ...
+    @property
+    def wakeup_fd(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
+    def drain(self) -> None: ...
+    def stop(self) -> None: ...
+    def run(self) -> None: ...

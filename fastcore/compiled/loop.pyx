@@ -1,0 +1,641 @@
+"""The worker loop: one thread, one listener, epoll. The only server code that reads and writes sockets.
+
+A peer is checked before a byte of it is read. Applications run here, one after the other; their iterators are advanced
+only while their reader keeps up. No record is parsed here (see connection) and no answer is made (see exchange). The
+twin is fastcore.pure.loop; this one calls the system itself.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport (
+    EAGAIN,
+    EINTR,
+    EMFILE,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    errno,
+)
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastcore.compiled.buffer cimport buffer_drop, buffer_length
+from fastcore.compiled.connection cimport Connection
+from fastcore.compiled.exchange cimport Exchange
+from fastcore.compiled.request cimport Request
+from fastcore.compiled.system cimport (
+    AF_UNIX,
+    CLOCK_MONOTONIC,
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    EPOLL_CTL_MOD,
+    EPOLLERR,
+    EPOLLEXCLUSIVE,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    IPPROTO_TCP,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    NI_MAXHOST,
+    NI_NUMERICHOST,
+    SHUT_WR,
+    SO_PEERCRED,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    accept4,
+    clock_gettime,
+    close,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+    fastcore_peer,
+    getnameinfo,
+    getsockopt,
+    recv,
+    send,
+    setsockopt,
+    shutdown,
+    sockaddr,
+    sockaddr_storage,
+    socklen_t,
+    timespec,
+)
+
+import os
+import socket
+from collections import deque
+
+from fastcore.errors import ProtocolError
+from fastcore.limits import DEFAULT_LIMITS
+from fastcore.log import LimitedLog, stderr_log
+from fastcore.pure.exchange import error_page
+
+cdef enum:
+    READ_BYTES = 65536       # of one recv()
+    EVENTS = 64              # taken from epoll at once
+    ACCEPTS = 64             # connections taken before the others are looked at
+    CHUNKS = 16              # sent on one connection before the others are looked at
+    REPLY_BYTES = 1 << 20    # of management answers waiting for a peer that does not read
+    NOT_WATCHED = -1
+    PHASE_IDLE = 0
+    PHASE_PARAMS = 1
+    PHASE_BODY = 2
+    PHASE_ANSWERING = 3
+
+READ_SIZE = READ_BYTES
+ACCEPT_BATCH = ACCEPTS
+PUMP_BATCH = CHUNKS
+MAX_REPLY_BYTES = REPLY_BYTES
+ACCEPT_PAUSE = 1.0  # seconds without accepting after the system ran out of descriptors or memory
+LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+
+cdef uint8_t[READ_BYTES] INPUT  # what recv() fills: one loop runs at a time, and it is parsed before the next call
+
+
+cdef double now() noexcept nogil:
+    """Seconds on the monotonic clock."""
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec + time.tv_nsec * 1e-9
+
+
+cdef class Channel(Connection):
+    """One accepted connection: the protocol's state, its socket, and the requests being answered on it."""
+
+    cdef int fd
+    cdef int interest          # what epoll watches for us
+    cdef object ready          # Requests whose input is complete, application not called yet; None where there is none
+    cdef object answering      # Exchanges that are not finished; None where there is none
+    cdef bint eof              # the peer will send no more; it may still read
+    cdef bint lingering
+    cdef bint closed
+    cdef int watched_phase
+    cdef double since          # seconds: when this phase began, or made progress
+
+    def __init__(self, int fd, limits, workers):
+        Connection.__init__(self, limits, workers=workers)
+        self.fd = fd
+        self.interest = NOT_WATCHED
+        self.ready = deque()
+        self.answering = deque()
+        self.watched_phase = PHASE_PARAMS
+        self.since = now()
+
+    cpdef on_request(self, Request request):
+        pass
+
+    cpdef on_body(self, Request request, bytes data):
+        try:
+            request.store_body(data, self.limits)
+        except OSError:  # no room for the temporary file
+            self.on_refusal(request, 507)
+
+    cpdef on_body_end(self, Request request):
+        request.finish_body()
+        self.ready.append(request)
+
+    cpdef on_refusal(self, Request request, int status):
+        head, text = error_page(status)
+        self.send_stdout(request.request_id, head + text)
+        self.end_request(request.request_id)
+        request.close()
+
+    cpdef on_abort(self, Request request):
+        cdef Exchange exchange
+        for exchange in list(self.answering):
+            if exchange.request is request:
+                self.answering.remove(exchange)
+                exchange.close()
+        if request in self.ready:
+            self.ready.remove(request)
+        request.close()
+
+    cdef int abandon(self) except -1:
+        """The connection is gone: every answer is closed, every body freed."""
+        cdef Exchange exchange
+        while self.answering:
+            exchange = self.answering.popleft()
+            exchange.close()
+            exchange.request.close()
+        while self.ready:
+            (<Request>self.ready.popleft()).close()
+        return 0
+
+
+cdef class WorkerLoop:
+    """Serves one native application on one listening socket until drain() or stop() is called.
+
+    Example::
+
+        loop = WorkerLoop(listener, application)
+        signal.signal(signal.SIGTERM, lambda *_: loop.drain())
+        signal.set_wakeup_fd(loop.wakeup_fd)
+        loop.run()
+    """
+
+    cdef readonly object limits
+    cdef readonly long long requests      # answered since the start
+    cdef object listener
+    cdef int listener_fd
+    cdef object application
+    cdef object allow_uids
+    cdef object allow_hosts
+    cdef int workers
+    cdef int lifeline
+    cdef object log
+    cdef object complain
+    cdef int epoll
+    cdef dict channels                    # by descriptor
+    cdef dict runnable                    # by descriptor: more to send, and the reader keeps up
+    cdef bint accepting
+    cdef double accept_again              # seconds (monotonic): when to try again after exhaustion
+    cdef double next_sweep
+    cdef double sweep_period
+    cdef bint draining
+    cdef bint stopping
+    cdef object wakeup
+    cdef object wakeup_write
+    cdef int wakeup_read_fd
+    cdef Py_ssize_t output_buffer
+    cdef Py_ssize_t max_connections
+
+    def __init__(
+        self,
+        listener,
+        application,
+        *,
+        limits=DEFAULT_LIMITS,
+        allow_uids=None,
+        allow_hosts=LOOPBACK,
+        workers: int = 1,
+        lifeline: int = -1,
+        log=stderr_log,
+    ):
+        """What to serve, and to whom.
+
+        Args:
+            listener: a listening socket; it is made non-blocking and stays the caller's.
+            application: a native application (fastcore.wsgi.WSGIAdapter makes one of a WSGI application).
+            limits: what is accepted before it is refused.
+            allow_uids: who may connect to a unix socket (SO_PEERCRED); None for everyone that its mode lets in.
+            allow_hosts: the numeric addresses that may connect over TCP.
+            workers: how many processes share the listener.
+            lifeline: a descriptor that becomes readable when the parent process is gone: then drain; -1 for none.
+            log: takes one text without a newline.
+        """
+        self.epoll = -1
+        self.limits = limits
+        self.listener = listener
+        self.listener_fd = listener.fileno()
+        self.application = application
+        self.allow_uids = None if allow_uids is None else frozenset(allow_uids)
+        self.allow_hosts = frozenset(allow_hosts)
+        self.workers = workers
+        self.lifeline = lifeline
+        self.log = log
+        self.complain = LimitedLog(log)
+        self.channels = {}
+        self.runnable = {}
+        self.output_buffer = limits.output_buffer
+        self.max_connections = limits.connections
+        self.sweep_period = min(
+            limits.header_timeout,
+            limits.body_timeout,
+            limits.idle_timeout,
+            limits.write_timeout,
+            limits.linger_timeout,
+        )
+        self.wakeup, self.wakeup_write = socket.socketpair()
+        self.wakeup_read_fd = self.wakeup.fileno()
+        for sock in (self.wakeup, self.wakeup_write, listener):
+            sock.setblocking(False)
+
+    @property
+    def wakeup_fd(self) -> int:
+        """A descriptor for signal.set_wakeup_fd(): a byte written to it makes the loop look at drain() and stop()."""
+        return self.wakeup_write.fileno()
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self.channels)
+
+    def drain(self) -> None:
+        """Stop accepting, answer what has begun, then return from run(). Safe in a signal handler."""
+        self.draining = True
+
+    def stop(self) -> None:
+        """Return from run() now; unfinished answers are closed and their connections dropped."""
+        self.stopping = True
+
+    def run(self) -> None:
+        """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open."""
+        cdef epoll_event[EVENTS] events
+        cdef int count, index, timeout
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise OSError(errno, os.strerror(errno))
+        try:
+            self.control(EPOLL_CTL_ADD, self.wakeup_read_fd, EPOLLIN)
+            if self.lifeline >= 0:
+                self.control(EPOLL_CTL_ADD, self.lifeline, EPOLLIN)
+            self.watch_listener(True)
+            while not self.is_over():
+                timeout = self.timeout()
+                with nogil:
+                    count = epoll_wait(self.epoll, events, EVENTS, timeout)
+                PyErr_CheckSignals()  # a signal's handler runs here and nowhere else
+                for index in range(count):  # -1 after a signal
+                    self.on_event(events[index].data.fd, events[index].events)
+                self.run_runnable()
+                self.sweep()
+        finally:
+            self.close_all()
+
+    cdef int control(self, int operation, int fd, uint32_t interest) except -1:
+        cdef epoll_event event
+        event.events = interest
+        event.data.fd = fd
+        if epoll_ctl(self.epoll, operation, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
+
+    cdef bint is_over(self) except -1:
+        if self.draining and not self.stopping:
+            self.drain_idle()
+        return self.stopping or (self.draining and not self.channels)
+
+    cdef int drain_idle(self) except -1:
+        """Close the connections that wait for a next request, unless it is already there."""
+        cdef Channel channel
+        self.watch_listener(False)
+        for channel in list(self.channels.values()):
+            if not channel.closing:
+                channel.closing = True
+                if channel.current_phase() == PHASE_IDLE:
+                    self.read(channel)
+                    if not channel.closed:
+                        self.settle(channel)
+        return 0
+
+    cdef int timeout(self) except -2:
+        """Milliseconds until something is due; -1 for never: an idle worker does not wake up."""
+        cdef double due = 0
+        if self.runnable:
+            return 0
+        if self.channels:
+            due = self.next_sweep
+        if self.accept_again and (not due or self.accept_again < due):
+            due = self.accept_again
+        if not due:
+            return -1
+        return <int>(max(due - now(), 0.0) * 1000) + 1
+
+    cdef int on_event(self, int fd, uint32_t events) except -1:
+        cdef Channel channel
+        if fd == self.listener_fd:
+            return self.accept()
+        if fd == self.wakeup_read_fd:
+            try:
+                self.wakeup.recv(4096)
+            except BlockingIOError:
+                pass
+            return 0
+        if fd == self.lifeline:
+            self.control(EPOLL_CTL_DEL, fd, 0)
+            self.draining = True
+            return 0
+        channel = self.channels.get(fd)
+        if channel is None:
+            return 0
+        if events & (EPOLLERR | EPOLLHUP):
+            return self.close(channel)
+        if events & EPOLLIN:
+            self.read(channel)
+        if events & EPOLLOUT and not channel.closed:
+            self.flush(channel)
+            if not channel.closed:
+                self.pump(channel)
+        return 0
+
+    # Accepting
+
+    cdef int watch_listener(self, bint accepting) except -1:
+        if accepting == self.accepting or self.epoll < 0:
+            return 0
+        if accepting:
+            self.control(EPOLL_CTL_ADD, self.listener_fd, EPOLLIN | EPOLLEXCLUSIVE)
+        else:
+            self.control(EPOLL_CTL_DEL, self.listener_fd, 0)
+        self.accepting = accepting
+        return 0
+
+    cdef int accept(self) except -1:
+        cdef int fd
+        cdef sockaddr_storage address
+        cdef socklen_t length
+        for _ in range(ACCEPTS):
+            if len(self.channels) >= self.max_connections:
+                return self.watch_listener(False)
+            length = sizeof(address)
+            fd = accept4(self.listener_fd, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd >= 0:
+                self.open(fd, &address, length)
+            elif errno == EAGAIN:
+                return 0
+            elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+                reason = os.strerror(errno)
+                self.complain(f"cannot accept a connection: {reason}; trying again in {ACCEPT_PAUSE:g} s")
+                self.watch_listener(False)
+                self.accept_again = now() + ACCEPT_PAUSE
+                return 0
+            # else ECONNABORTED and the like: that connection's trouble, not ours
+        return 0
+
+    cdef int open(self, int fd, sockaddr_storage* address, socklen_t length) except -1:
+        cdef Channel channel
+        cdef int on = 1
+        if not self.is_allowed(fd, address, length):
+            close(fd)
+            return 0
+        if address.ss_family != AF_UNIX:
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
+        channel = Channel(fd, self.limits, self.workers)
+        self.channels[fd] = channel
+        if len(self.channels) == 1:
+            self.next_sweep = channel.since + self.sweep_period
+        # PERF: most clients have sent their request by now; a connection that ends here never enters epoll.
+        self.read(channel)
+        if not channel.closed:
+            self.watch(channel)
+        return 0
+
+    cdef bint is_allowed(self, int fd, sockaddr_storage* address, socklen_t length) except -1:
+        """Whether this peer may speak at all; decided before a byte of it is read."""
+        cdef char[NI_MAXHOST] host
+        cdef fastcore_peer peer
+        cdef socklen_t size = sizeof(peer)
+        if address.ss_family != AF_UNIX:
+            if getnameinfo(<sockaddr*>address, length, host, sizeof(host), NULL, 0, NI_NUMERICHOST):
+                return False
+            name = host.decode("ascii", "replace")
+            if name not in self.allow_hosts:
+                self.complain(f"refused a connection from {name}, which is not allowed")
+                return False
+            return True
+        if self.allow_uids is None:
+            return True
+        if getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0:
+            return False
+        if peer.uid not in self.allow_uids:
+            self.complain(f"refused a connection from user id {peer.uid} (process {peer.pid}), which is not allowed")
+            return False
+        return True
+
+    # One connection
+
+    cdef int watch(self, Channel channel) except -1:
+        """Tell epoll what this channel waits for: input until its end, room for output where some is waiting."""
+        cdef int interest = (0 if channel.eof else EPOLLIN) | (EPOLLOUT if buffer_length(&channel.output) else 0)
+        if interest == channel.interest or self.epoll < 0:
+            return 0
+        self.control(EPOLL_CTL_ADD if channel.interest == NOT_WATCHED else EPOLL_CTL_MOD, channel.fd, interest)
+        channel.interest = interest
+        return 0
+
+    cdef int read(self, Channel channel) except -1:
+        """Take what has come, act on it, and answer."""
+        cdef ssize_t length = recv(channel.fd, INPUT, READ_BYTES, MSG_DONTWAIT)
+        if length > 0:
+            if not channel.lingering:
+                self.feed(channel, length)
+        elif length == 0:
+            self.on_eof(channel)
+        elif errno != EAGAIN and errno != EINTR:
+            self.close(channel)
+        return 0
+
+    cdef int feed(self, Channel channel, Py_ssize_t length) except -1:
+        try:
+            channel.feed(INPUT, length)
+        except ProtocolError as error:
+            self.complain(f"closed a connection that does not speak FastCGI: {error}")
+            return self.close(channel)
+        if buffer_length(&channel.output) > REPLY_BYTES + self.output_buffer:
+            self.complain("closed a connection that asks on and on and reads no answers")
+            return self.close(channel)
+        self.note_progress(channel)
+        return self.pump(channel)
+
+    cdef int on_eof(self, Channel channel) except -1:
+        """The peer sends no more. It may still read: a half-close aborts only a request that can never be whole."""
+        cdef int phase = channel.current_phase()
+        channel.eof = True
+        if channel.lingering or phase == PHASE_PARAMS or phase == PHASE_BODY:
+            return self.close(channel)
+        channel.closing = True
+        return self.settle(channel)
+
+    cdef int pump(self, Channel channel) except -1:
+        """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up."""
+        cdef Exchange exchange
+        for _ in range(CHUNKS):
+            if buffer_length(&channel.output) >= self.output_buffer:
+                break
+            if channel.ready:
+                exchange = Exchange(<Request>channel.ready.popleft(), self.application, self.log)
+                exchange.start()
+            elif channel.answering:
+                exchange = channel.answering.popleft()
+            else:
+                break
+            self.advance(channel, exchange)
+            if not exchange.finished:
+                channel.answering.append(exchange)
+            self.flush(channel)
+            if channel.closed:
+                return 0
+        return self.settle(channel)
+
+    cdef int advance(self, Channel channel, Exchange exchange) except -1:
+        """One chunk of one answer into the connection's output."""
+        cdef Request request = exchange.request
+        cdef bytes chunk = exchange.next_chunk()
+        if request.errors is not None:
+            channel.send_stderr(request.request_id, request.take_errors())
+        if chunk is not None:
+            channel.send_stdout(request.request_id, chunk)
+        if exchange.finished:
+            channel.end_request(request.request_id, exchange.app_status)
+            request.close()
+            self.requests += 1
+        return 0
+
+    cdef int flush(self, Channel channel) except -1:
+        """Write what can be written without waiting; the rest stays in the connection's output."""
+        cdef ssize_t sent
+        if not buffer_length(&channel.output):
+            return 0
+        sent = send(
+            channel.fd,
+            channel.output.data + channel.output.start,
+            buffer_length(&channel.output),
+            MSG_NOSIGNAL | MSG_DONTWAIT,
+        )
+        if sent >= 0:
+            buffer_drop(&channel.output, sent)
+            channel.since = now()
+        elif errno != EAGAIN and errno != EINTR:
+            self.close(channel)  # EPIPE, ECONNRESET: the client has gone; nothing to complain about
+        return 0
+
+    cdef int settle(self, Channel channel) except -1:
+        """After sending: close what is finished, go on watching what is not."""
+        self.flush(channel)
+        if channel.closed:
+            return 0
+        if (channel.ready or channel.answering) and buffer_length(&channel.output) < self.output_buffer:
+            self.runnable[channel.fd] = channel
+        elif channel.closing and not channel.inbound and not buffer_length(&channel.output):
+            if channel.input_pending and not channel.eof:
+                self.linger(channel)
+            else:
+                return self.close(channel)
+        return self.watch(channel)
+
+    cdef int linger(self, Channel channel) except -1:
+        """Closing with unread input would reset the connection and lose the answer: read on for a while."""
+        if not channel.lingering:
+            channel.lingering = True
+            channel.since = now()
+            if shutdown(channel.fd, SHUT_WR) < 0:
+                channel.eof = True
+        return 0
+
+    cdef int close(self, Channel channel) except -1:
+        if channel.closed:
+            return 0
+        channel.closed = True
+        self.channels.pop(channel.fd, None)
+        self.runnable.pop(channel.fd, None)
+        if channel.interest != NOT_WATCHED and self.epoll >= 0:
+            self.control(EPOLL_CTL_DEL, channel.fd, 0)
+        close(channel.fd)
+        channel.abandon()
+        if not self.accepting and not self.draining and not self.accept_again:
+            self.watch_listener(True)
+        return 0
+
+    cdef int close_all(self) except -1:
+        cdef Channel channel
+        self.stopping = True
+        for channel in list(self.channels.values()):
+            self.close(channel)
+        if self.epoll >= 0:
+            close(self.epoll)
+            self.epoll = -1
+        self.accepting = False
+        return 0
+
+    cdef int run_runnable(self) except -1:
+        cdef Channel channel
+        if not self.runnable:
+            return 0
+        runnable, self.runnable = self.runnable, {}
+        for channel in runnable.values():
+            if not channel.closed:
+                self.pump(channel)
+        return 0
+
+    # Time
+
+    cdef int note_progress(self, Channel channel) except -1:
+        """PARAMS must be complete in one time-out however slowly they drip; in the other phases any byte counts."""
+        cdef int phase = channel.current_phase()
+        if phase != PHASE_PARAMS or channel.watched_phase != PHASE_PARAMS:
+            channel.since = now()
+        channel.watched_phase = phase
+        return 0
+
+    cdef int sweep(self) except -1:
+        """Look for what has waited too long, once in a while and only if there is a connection."""
+        cdef Channel channel
+        cdef double time
+        if not self.channels and not self.accept_again:
+            return 0
+        time = now()
+        if self.accept_again and time >= self.accept_again:
+            self.accept_again = 0.0
+            if not self.draining:
+                self.watch_listener(True)
+        if not self.channels or time < self.next_sweep:
+            return 0
+        self.next_sweep = time + self.sweep_period
+        for channel in list(self.channels.values()):
+            self.check_time(channel, time - channel.since)
+        return 0
+
+    cdef int check_time(self, Channel channel, double waited) except -1:
+        """What happens to a connection that made no progress for `waited` seconds."""
+        cdef int phase = channel.current_phase()
+        cdef bint late = False
+        if channel.lingering:
+            late = waited > self.limits.linger_timeout
+        elif buffer_length(&channel.output):
+            late = waited > self.limits.write_timeout
+        elif phase == PHASE_BODY:
+            if waited > self.limits.body_timeout:
+                channel.refuse_bodies(408)
+                self.pump(channel)
+            return 0
+        elif phase == PHASE_PARAMS:
+            late = waited > self.limits.header_timeout
+        elif phase == PHASE_IDLE:
+            late = waited > self.limits.idle_timeout
+        # else the application's iterator sets its own pace
+        if late:
+            self.close(channel)
+        return 0

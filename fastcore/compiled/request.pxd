@@ -1,0 +1,32 @@
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastcore.compiled.cursor cimport Cursor
+
+
+cdef struct Pair:
+    Py_ssize_t name_at       # offset of the name in the raw parameters
+    Py_ssize_t name_length
+    Py_ssize_t value_length  # the value follows its name
+
+
+cdef class Request:
+    cdef readonly int request_id
+    cdef readonly int role
+    cdef readonly bint keep_connection
+    cdef readonly long long content_length  # bytes; CONTENT_LENGTH, or what was received; -1 unknown, -2 nonsense
+    cdef readonly bint waits_for_body
+    cdef bytes raw                          # the PARAMS stream
+    cdef Pair* pairs                        # `count` of them; HTTP_PROXY is left out
+    cdef Py_ssize_t count
+    cdef dict made_environ
+    cdef object made_body
+    cdef bytearray errors                   # None until text is written
+
+    cdef int read_pairs(self) except -1
+    cdef Cursor find(self, const char* name, Py_ssize_t length)
+    cdef int has_value(self, const char* name, Py_ssize_t name_length, const char* value, Py_ssize_t value_length)
+    cdef bint wants_body(self)
+    cpdef store_body(self, bytes data, limits)
+    cpdef finish_body(self)
+    cpdef bytes take_errors(self)
+    cpdef close(self)

@@ -1,0 +1,233 @@
+"""One request: its parameters, decoded when read, and its body. No wire format beyond the pairs, no sockets here.
+
+The twin is fastcore.pure.request. The parameters stay the bytes that came; a table of offsets says where each one is.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport (
+    PyUnicode_1BYTE_DATA,
+    PyUnicode_1BYTE_KIND,
+    PyUnicode_DecodeLatin1,
+    PyUnicode_GET_LENGTH,
+    PyUnicode_KIND,
+)
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp
+
+from fastcore.compiled.cursor cimport Cursor, cursor_over, take, take_pair_length, take_u8
+
+import io
+
+from fastcore.errors import ProtocolError
+from fastcore.limits import DEFAULT_LIMITS
+
+BODILESS_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
+
+cdef Py_ssize_t ERROR_LIMIT = DEFAULT_LIMITS.stderr_bytes
+cdef enum:
+    FIRST_PAIRS = 40     # room in the table before it grows
+    MAX_LENGTH_DIGITS = 18
+
+
+cdef long long content_length_of(Cursor value) noexcept:
+    """CONTENT_LENGTH as bytes of body; -1 where it is empty, -2 where it is nonsense (RFC 3875 §4.1.2: only digits)."""
+    cdef long long length = 0
+    cdef int digit
+    if value.left <= 0:
+        return -1
+    if value.left > MAX_LENGTH_DIGITS:
+        return -2
+    while value.left:
+        digit = take_u8(&value) - 48
+        if not 0 <= digit <= 9:
+            return -2
+        length = length * 10 + digit
+    return length
+
+
+def parse_content_length(value: bytes) -> int:
+    """CONTENT_LENGTH as bytes of body; -1 where it is empty, -2 where it is nonsense (RFC 3875 §4.1.2: only digits)."""
+    return content_length_of(cursor_over(<const uint8_t*>PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)))
+
+
+@cython.freelist(32)
+cdef class Request:
+    """What one client asked for. Applications of the native interface get this object.
+
+    `request_id`, `role` and `keep_connection` come from BEGIN_REQUEST; `content_length` is CONTENT_LENGTH, or the
+    number of bytes received where the client named none; `body` is a binary file at position 0. Where the body is
+    shorter than `content_length`, the client broke it off.
+
+    Example::
+
+        def application(request):
+            return 200, [("Content-Type", "text/plain")], request.get("PATH_INFO", "").encode("latin-1")
+    """
+
+    def __cinit__(self, int request_id, int role, bint keep_connection, bytes raw_params not None):
+        """`raw_params` is the complete PARAMS stream; raises ProtocolError where its pairs are malformed."""
+        self.request_id = request_id
+        self.role = role
+        self.keep_connection = keep_connection
+        self.raw = raw_params
+        self.read_pairs()
+        self.content_length = content_length_of(self.find(b"CONTENT_LENGTH", 14))
+        self.waits_for_body = self.wants_body()
+
+    def __dealloc__(self):
+        free(self.pairs)
+
+    cdef int read_pairs(self) except -1:
+        """Fill the table of offsets."""
+        cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(self.raw)
+        cdef Cursor cursor = cursor_over(start, PyBytes_GET_SIZE(self.raw))
+        cdef Py_ssize_t room = 0
+        cdef Py_ssize_t name_length, value_length
+        cdef const uint8_t* name
+        cdef Pair* pairs
+        while cursor.left:
+            name_length = take_pair_length(&cursor)
+            value_length = take_pair_length(&cursor) if name_length >= 0 else -1
+            if value_length < 0:
+                raise ProtocolError("name-value pairs end within a length")
+            if name_length + value_length > cursor.left:
+                raise ProtocolError("a name-value pair is longer than its stream")
+            name = take(&cursor, name_length)
+            take(&cursor, value_length)
+            if name_length == 10 and memcmp(name, b"HTTP_PROXY", 10) == 0:
+                continue  # CVE-2016-5385: a header never sets a proxy
+            if self.count == room:
+                room = room * 2 if room else FIRST_PAIRS
+                pairs = <Pair*>realloc(self.pairs, room * sizeof(Pair))
+                if pairs == NULL:
+                    raise MemoryError()
+                self.pairs = pairs
+            self.pairs[self.count] = Pair(name - start, name_length, value_length)
+            self.count += 1
+        return 0
+
+    cdef Cursor find(self, const char* name, Py_ssize_t length):
+        """The value of a parameter, the last of duplicates; `left` is -1 where there is none."""
+        cdef const char* start = PyBytes_AS_STRING(self.raw)
+        cdef Py_ssize_t index = self.count
+        cdef Pair* pair
+        while index > 0:
+            index -= 1
+            pair = &self.pairs[index]
+            if pair.name_length == length and memcmp(start + pair.name_at, name, length) == 0:
+                return cursor_over(<const uint8_t*>start + pair.name_at + length, pair.value_length)
+        return cursor_over(NULL, -1)
+
+    cdef int has_value(self, const char* name, Py_ssize_t name_length, const char* value, Py_ssize_t value_length):
+        """Whether a parameter has exactly this value."""
+        cdef Cursor found = self.find(name, name_length)
+        return found.left == value_length and memcmp(found.at, value, value_length) == 0
+
+    cdef bint wants_body(self):
+        """Whether STDIN is worth waiting for. Some clients send no terminator where there is no body (HAProxy 2.6)."""
+        cdef Cursor method
+        if self.content_length >= 0:
+            return self.content_length > 0
+        if self.find(b"HTTP_TRANSFER_ENCODING", 22).left > 0:
+            return True
+        method = self.find(b"REQUEST_METHOD", 14)
+        if method.left < 0 or (method.left == 3 and memcmp(method.at, b"GET", 3) == 0):
+            return False
+        return PyBytes_FromStringAndSize(<const char*>method.at, method.left) not in BODILESS_METHODS
+
+    @property
+    def params(self):
+        """All parameters as pairs of bytes, in the order received."""
+        cdef const char* start = PyBytes_AS_STRING(self.raw)
+        cdef list found = []
+        cdef Py_ssize_t index
+        cdef Pair* pair
+        for index in range(self.count):
+            pair = &self.pairs[index]
+            found.append(
+                (
+                    PyBytes_FromStringAndSize(start + pair.name_at, pair.name_length),
+                    PyBytes_FromStringAndSize(start + pair.name_at + pair.name_length, pair.value_length),
+                )
+            )
+        return tuple(found)
+
+    def get(self, str name not None, default=None):
+        """One CGI parameter as latin-1 text (PEP 3333), or `default`. The last of duplicates wins."""
+        cdef Cursor value
+        if PyUnicode_KIND(name) != PyUnicode_1BYTE_KIND:
+            return default
+        value = self.find(<const char*>PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name))
+        if value.left < 0:
+            return default
+        return PyUnicode_DecodeLatin1(<const char*>value.at, value.left, NULL)
+
+    @property
+    def environ(self):
+        """All parameters as text, built when first read, then kept. The last of duplicates wins."""
+        cdef const char* start
+        cdef Py_ssize_t index
+        cdef Pair* pair
+        cdef dict environ
+        if self.made_environ is None:
+            environ = {}
+            start = PyBytes_AS_STRING(self.raw)
+            for index in range(self.count):
+                pair = &self.pairs[index]
+                environ[PyUnicode_DecodeLatin1(start + pair.name_at, pair.name_length, NULL)] = PyUnicode_DecodeLatin1(
+                    start + pair.name_at + pair.name_length, pair.value_length, NULL
+                )
+            self.made_environ = environ
+        return self.made_environ
+
+    @property
+    def body(self):
+        """The body as a binary file: in memory, or an unnamed temporary file where it is long."""
+        if self.made_body is None:
+            self.made_body = io.BytesIO()
+        return self.made_body
+
+    cpdef store_body(self, bytes data, limits):
+        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once."""
+        body = self.body
+        if type(body) is io.BytesIO and body.tell() + len(data) > limits.body_memory:
+            import tempfile
+
+            spooled = tempfile.TemporaryFile()
+            spooled.write(body.getbuffer())
+            self.made_body = body = spooled
+        body.write(data)
+
+    cpdef finish_body(self):
+        """The body is complete: count it where no length was declared, and go back to its beginning."""
+        if self.made_body is None:
+            self.content_length = max(self.content_length, 0)
+            return
+        if self.content_length < 0:
+            self.content_length = self.made_body.tell()
+        self.made_body.seek(0)
+
+    def write_error(self, str text not None):
+        """Send text to the front end's error log (FCGI_STDERR). Over the limit it is cut."""
+        cdef Py_ssize_t room
+        if self.errors is None:
+            self.errors = bytearray()
+        room = ERROR_LIMIT - len(self.errors)
+        if room > 0:
+            self.errors += text.encode("utf-8", "backslashreplace")[:room]
+
+    cpdef bytes take_errors(self):
+        """The error text written since the last call."""
+        cdef bytes errors
+        if self.errors is None:
+            return b""
+        errors = bytes(self.errors)
+        self.errors = None
+        return errors
+
+    cpdef close(self):
+        """Free the body."""
+        if self.made_body is not None:
+            self.made_body.close()

@@ -1,0 +1,80 @@
+# The system calls of the worker loop, as the C library declares them.
+
+from libc.stdint cimport uint32_t
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+        EPOLLEXCLUSIVE
+        EPOLL_CTL_ADD
+        EPOLL_CTL_MOD
+        EPOLL_CTL_DEL
+        EPOLL_CLOEXEC
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event* event)
+    int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        AF_UNIX
+        SOCK_CLOEXEC
+        SOCK_NONBLOCK
+        SOL_SOCKET
+        SO_PEERCRED
+        SHUT_WR
+        MSG_NOSIGNAL
+        MSG_DONTWAIT
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        unsigned short sa_family
+    struct sockaddr_storage:
+        unsigned short ss_family
+    int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
+    ssize_t recv(int fd, void* data, size_t length, int flags)
+    ssize_t send(int fd, const void* data, size_t length, int flags)
+    int getsockopt(int fd, int level, int name, void* value, socklen_t* length)
+    int setsockopt(int fd, int level, int name, const void* value, socklen_t length)
+    int shutdown(int fd, int how)
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <sys/socket.h>
+    #include <sys/types.h>
+    #include <netdb.h>
+    #include <netinet/in.h>
+    #include <netinet/tcp.h>
+    typedef struct { int pid; unsigned int uid; unsigned int gid; } fastcore_peer;  /* struct ucred, unix(7) */
+    """
+    enum:
+        IPPROTO_TCP
+        TCP_NODELAY
+        NI_NUMERICHOST
+        NI_MAXHOST
+    ctypedef struct fastcore_peer:
+        int pid
+        unsigned int uid
+        unsigned int gid
+    int getnameinfo(const sockaddr* address, socklen_t length, char* host, socklen_t host_length,
+                    char* service, socklen_t service_length, int flags) nogil
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+
+cdef extern from "<time.h>" nogil:
+    enum:
+        CLOCK_MONOTONIC
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec* time)
