@@ -12,6 +12,8 @@ PHASE_PARAMS: int
 PHASE_BODY: int
 ANSWERING: int
 
+class Inbound: ...
+
 class Connection:
     limits: Limits
     workers: int

@@ -2,6 +2,7 @@ import socket
 from collections.abc import Callable, Collection
 from typing import Any
 
+from fastcore.compiled.connection import Connection
 from fastcore.limits import Limits
 
 READ_SIZE: int
@@ -11,7 +12,7 @@ MAX_REPLY_BYTES: int
 ACCEPT_PAUSE: float
 LOOPBACK: frozenset[str]
 
-class Channel:
+class Channel(Connection):
     def __init__(self, fd: int, limits: Limits, workers: int) -> None: ...
 
 class WorkerLoop:
