@@ -1,7 +1,7 @@
 """The application: a table of URLs and handlers as a native and a WSGI callable.
 
-For each request: its path within the mount, the middleware, the table's handler, the Response as it is sent; and for every
-exception on that way an error page. No parsing of bodies, no negotiation, no regexes here.
+For each request: its path within the mount, the middleware, the table's handler, the Response as it is sent; and for
+every exception on that way an error page. No parsing of bodies, no negotiation, no regexes here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from framework.errors import HTTPError, error_response, failure_response, reason_of
-from framework.finish import finish
+from framework.finish import declare_length, finish
 from framework.limits import DEFAULT_LIMITS, Limits
 from framework.middleware import Middleware, compose
 from framework.mounts import Mounts
@@ -113,7 +113,7 @@ class App:
             response = finish(error_response(request, error), request)
         except Exception as error:
             response = finish(failure_response(request, error), request)
-        if type(response.body) is bytes:
+        if source.content_length and type(response.body) is bytes:
             request.close()
         return response
 
@@ -126,7 +126,7 @@ class App:
                 self._known_hosts.clear()
             self._known_hosts.add(host)
         if self._mounts is not None:
-            found = self._mounts.split(request.host, request.full_path)
+            found = self._mounts.split(request)
             if found is None:
                 raise HTTPError(404)
             request.prefix, request.path = found
@@ -185,11 +185,13 @@ class App:
         from framework.wsgi import EnvironSource
 
         response = self._answer(EnvironSource(environ))
-        headers = response.headers
-        if response.status not in (204, 304) and response.get_header("Content-Type") is None:
-            headers.append(TEXT)  # wsgiref.validate wants one with an empty body too
-        start_response(f"{response.status} {reason_of(response.status)}", headers)
-        body = response.body
+        headers, body, status = response.headers.copy(), response.body, response.status
+        if status not in (204, 304):
+            if response.get_header("Content-Type") is None:
+                headers.append(TEXT)  # wsgiref.validate wants one with an empty body too
+            if isinstance(body, bytes):
+                declare_length(headers, len(body))
+        start_response(f"{status} {reason_of(status)}", headers)
         if isinstance(body, bytes):
             return [body] if body else []
         return body

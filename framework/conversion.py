@@ -1,6 +1,7 @@
 """Text of a path to the value that a parameter's annotation asks for. Plans are made once, at registration.
 
-A converter raises ValueError for a text that is not exactly a value of its kind: what does not convert is not there (404).
+A converter raises ValueError for a text that is not exactly a value of its kind: what does not convert is not there
+(404).
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def converter_for(annotation: Any) -> Converter | None:
             return made
     shown = getattr(annotation, "__qualname__", None) or repr(annotation)
     raise ConversionError(
-        f"no text of a path can be converted to {shown}; it can to str, int, float, bool, Decimal, UUID, date, datetime,"
-        " time, an Enum, a Literal"
+        f"no text of a path can be converted to {shown}; it can to str, int, float, bool, Decimal, UUID, date,"
+        " datetime, time, an Enum, a Literal"
     )
 
 
@@ -116,7 +117,7 @@ def _by_class(kind: type) -> Converter | None:
     from enum import Enum
 
     if issubclass(kind, Enum):
-        by_name = {name: member for name, member in kind.__members__.items()}
+        by_name: dict[str, Any] = dict(kind.__members__)
         return _one_of({**by_name, **{str(member.value): member for member in kind}})
     module, name = kind.__module__, kind.__qualname__
     if (module, name) == ("uuid", "UUID"):

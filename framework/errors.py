@@ -74,18 +74,20 @@ _DEFAULT_TEXTS = {
 }
 
 STYLE = (
-    ":root{color-scheme:light dark;--page:#f6f7f8;--card:#fff;--text:#1c2126;--quiet:#59636e;--line:#d8dde2;--mark:#b3261e}"
-    "@media (prefers-color-scheme:dark){:root{--page:#14171a;--card:#1d2125;--text:#e6e9ec;--quiet:#9aa5b1;--line:#343a41;"
-    "--mark:#ff8a80}}"
+    ":root{color-scheme:light dark;--page:#f6f7f8;--card:#fff;--text:#1c2126;--quiet:#59636e;--line:#d8dde2;"
+    "--mark:#b3261e}"
+    "@media (prefers-color-scheme:dark){:root{--page:#14171a;--card:#1d2125;--text:#e6e9ec;--quiet:#9aa5b1;"
+    "--line:#343a41;--mark:#ff8a80}}"
     "body{margin:0;padding:12vh 1rem 2rem;background:var(--page);color:var(--text);font:1rem/1.5 system-ui,sans-serif}"
     "main{max-width:36rem;margin:0 auto;padding:1.75rem 2rem;background:var(--card);border:1px solid var(--line);"
     "border-top:4px solid var(--mark);border-radius:6px;overflow-wrap:anywhere}"
-    "h1{margin:0 0 .75rem;font-size:1.375rem;line-height:1.25}h1 small{color:var(--quiet);font-weight:400;margin-right:.5rem}"
+    "h1{margin:0 0 .75rem;font-size:1.375rem;line-height:1.25}"
+    "h1 small{color:var(--quiet);font-weight:400;margin-right:.5rem}"
     "p{margin:.5rem 0}.id{color:var(--quiet);font-size:.875rem}"
     "pre{overflow:auto;padding:1rem;border:1px solid var(--line);border-radius:4px;font-size:.8125rem;line-height:1.4}"
     "main.wide{max-width:64rem}"
 )
-"""The style sheet of error pages; a Content-Security-Policy without 'unsafe-inline' may name its hash, `style_hash()`."""
+"""The style sheet of error pages; a Content-Security-Policy may allow it by its hash, `style_hash()`."""
 
 _ILLEGAL_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 section 2.2
 
@@ -189,7 +191,7 @@ class ErrorPage:
             '<!DOCTYPE html>\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en" xml:lang="en"><head>'
             f'<meta charset="utf-8"/><title>{self.status} {title}</title>'
             '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-            f'<style>{STYLE}</style></head><body><main{" class=" + chr(34) + "wide" + chr(34) if trace else ""}>'
+            f"<style>{STYLE}</style></head><body><main{' class=' + chr(34) + 'wide' + chr(34) if trace else ''}>"
             f"<h1><small>{self.status}</small> {title}</h1><p>{escape(self.text)}</p>{found}{trace}"
             "</main></body></html>\n"
         ).encode()

@@ -1,7 +1,7 @@
 """Queries and forms: URL-encoded text and multipart bodies, read into `MultiDict`s within the application's `Limits`.
 
-Multipart is parsed by the library `multipart` (sans-IO, no dependencies), imported when the first such form is read. Only
-HTTPError leaves this module for what a client sent: 400 for what is malformed, 413 for what is over a limit.
+Multipart is parsed by the library `multipart` (sans-IO, no dependencies), imported when the first such form is read.
+Only HTTPError leaves this module for what a client sent: 400 for what is malformed, 413 for what is over a limit.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class UploadedFile:
 
 
 class MultipartForm:
-    """Reads one multipart/form-data body. Its fields and files are complete when `read` returns, or none is left open."""
+    """Reads one multipart/form-data body; where that fails, no file is left open."""
 
     def __init__(self, boundary: str, limits: Limits) -> None:
         """`boundary` is the parameter of the Content-Type."""
@@ -112,7 +112,7 @@ class MultipartForm:
 
     def read(self, body: BinaryIO) -> tuple[MultiDict[str], MultiDict[UploadedFile]]:
         """Fields and files of `body`. Raises HTTPError 400 or 413; the files are closed then."""
-        import multipart
+        import multipart  # type: ignore[import-untyped]
 
         limits = self._limits
         left = limits.upload_bytes

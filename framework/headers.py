@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
@@ -15,7 +16,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def check_header(name: str, value: str) -> tuple[str, str]:
+def check_header(name: Any, value: Any) -> tuple[str, str]:
     """The pair, if it can be sent; else ValueError or TypeError that names the header.
 
     Example: ``check_header("X-Note", "a\\r\\nSet-Cookie: b=c")`` raises ValueError.
@@ -35,7 +36,10 @@ def is_token(text: str) -> bool:
 
 
 def http_date(seconds: float) -> str:
-    """Seconds since 1970 as an HTTP date (RFC 9110 section 5.6.7): ``http_date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"``."""
+    """Seconds since 1970 as an HTTP date (RFC 9110 section 5.6.7).
+
+    Example: ``http_date(0) == "Thu, 01 Jan 1970 00:00:00 GMT"``.
+    """
     t = time.gmtime(seconds)
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday:02d} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04d}"

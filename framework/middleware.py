@@ -1,8 +1,8 @@
 """Middleware: a callable around the whole application or around one handler.
 
-``middleware(request, next)`` calls ``next(request)`` for the Response of what is inside, or answers by itself. An HTTPError
-raised inside has become a Response when it comes out; any other exception passes through as it is, so that a transaction
-can be rolled back, and becomes the 500 at the door.
+``middleware(request, next)`` calls ``next(request)`` for the Response of what is inside, or answers by itself. An
+HTTPError raised inside has become a Response when it comes out; any other exception passes through as it is, so that
+a transaction can be rolled back, and becomes the 500 at the door.
 """
 
 from __future__ import annotations

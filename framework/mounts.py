@@ -1,7 +1,8 @@
 """Where a back end stands in its site: which part of a full path is its prefix and which its own path.
 
-Front ends split SCRIPT_NAME and PATH_INFO as they please (nginx gives all in the one, Caddy all in the other), so a mounted
-application joins both and takes its own prefix off. An application that no site has mounted believes SCRIPT_NAME.
+Front ends split SCRIPT_NAME and PATH_INFO as they please (nginx gives all in the one, Caddy all in the other), so a
+mounted application joins both and takes its own prefix off. An application that no site has mounted believes
+SCRIPT_NAME.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from framework.request import Request
     from framework.urls import Resolver
 
 ANY_HOST = "*"
@@ -18,7 +20,7 @@ ANY_HOST = "*"
 class Mounts:
     """The (host, prefix) pairs at which one back end is mounted; a host of "*" is any.
 
-    Example: ``Mounts([("a.example", "/status")]).split("a.example", "/status/x") == ("/status", "/x")``.
+    Example: ``Mounts([("a.example", "/status")])`` splits "/status/x" into ("/status", "/x").
     """
 
     __slots__ = ("_all", "_backend", "_by_host", "_only", "_resolver")
@@ -38,12 +40,12 @@ class Mounts:
         for own in self._by_host.values():
             own.sort(key=len, reverse=True)
 
-    def split(self, host: str, full_path: str) -> tuple[str, str] | None:
-        """Prefix and own path of `full_path` on `host` (with or without a port); None where it is not below a prefix."""
-        only = self._only
+    def split(self, request: Request) -> tuple[str, str] | None:
+        """Prefix and own path of a request; None where it is not below a prefix. A port in its host is ignored."""
+        only, full_path = self._only, request.full_path
         if only is not None:
             return _take(only, full_path)
-        for prefix in self._candidates(host, full_path):
+        for prefix in self._candidates(request.host, full_path):
             found = _take(prefix, full_path)
             if found is not None:
                 return found

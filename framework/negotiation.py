@@ -1,4 +1,4 @@
-"""Which of a resource's media types does this client want? RFC 9110 section 12.5.1; the answer is kept for each header."""
+"""Which of several media types a client wants, by its Accept header (RFC 9110 section 12.5.1)."""
 
 from __future__ import annotations
 

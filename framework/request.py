@@ -72,8 +72,19 @@ class Request:
         "source",
     )
 
+    # Read from the source when first asked for; absent before.
+    _context: dict[str, Any]
+    _cookies: dict[str, str]
+    _data: bytes
+    _files: MultiDict[UploadedFile]
+    _form: MultiDict[str]
+    _headers: Headers
+    _host: str
+    _json: Any
+    _query: MultiDict[str]
+
     def __init__(self, source: Any, app: App | None = None) -> None:
-        """A request without an application has SCRIPT_NAME as its prefix. Raises BadRequest for a path that is not UTF-8."""
+        """Without an application SCRIPT_NAME is the prefix. Raises BadRequest for a path that is not UTF-8."""
         self.source = source
         self.app = app
         get = source.get
@@ -107,7 +118,7 @@ class Request:
         try:
             return self._context
         except AttributeError:
-            self._context: dict[str, Any] = {}
+            self._context = {}
             return self._context
 
     @property
@@ -120,7 +131,7 @@ class Request:
 
             params = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.source.params)
             try:
-                self._headers: Headers = Headers.from_params(params)
+                self._headers = Headers.from_params(params)
             except DuplicateHeader as error:
                 raise BadRequest(str(error)) from None
             return self._headers
@@ -156,7 +167,7 @@ class Request:
 
     @property
     def remote_addr(self) -> str:
-        """The address of the client as the front end sees it; empty where it says none. X-Forwarded-For is not believed."""
+        """The client's address as the front end sees it, empty where it says none; X-Forwarded-For is not believed."""
         return self.source.get("REMOTE_ADDR") or ""
 
     @property
@@ -190,7 +201,7 @@ class Request:
         except AttributeError:
             from framework.formdata import parse_query
 
-            self._query: MultiDict[str] = parse_query(self.query_string, self.limits.query_fields)
+            self._query = parse_query(self.query_string, self.limits.query_fields)
             return self._query
 
     @property
@@ -201,7 +212,7 @@ class Request:
         except AttributeError:
             from framework.cookies import parse_cookies
 
-            self._cookies: dict[str, str] = parse_cookies(self.source.get("HTTP_COOKIE") or "", self.limits.cookies)
+            self._cookies = parse_cookies(self.source.get("HTTP_COOKIE") or "", self.limits.cookies)
             return self._cookies
 
     @property
@@ -222,13 +233,13 @@ class Request:
                 too_large("The body", limit)
             data = self.body.read(length)
             if len(data) < length:
-                raise BadRequest(f"The body ends after {len(data)} of {length} bytes.")
-            self._data: bytes = data
+                raise BadRequest(f"The body ends after {len(data)} of {length} bytes.") from None
+            self._data = data
             return data
 
     @property
     def json(self) -> Any:
-        """The body as JSON. HTTPError 415 where its media type is not JSON, 400 where it is malformed, 413 over the limit."""
+        """The body as JSON. HTTPError 415 for another media type, 400 for what is malformed, 413 over the limit."""
         try:
             return self._json
         except AttributeError:
@@ -238,7 +249,7 @@ class Request:
             from orjson import JSONDecodeError, loads
 
             try:
-                self._json: Any = loads(self.data)
+                self._json = loads(self.data)
             except JSONDecodeError as error:
                 raise BadRequest(f"The JSON is malformed: {error}.") from None
             return self._json
@@ -280,8 +291,8 @@ class Request:
             form = MultiDict((), "form")
         else:
             raise HTTPError(415, "This address takes a submitted form.")
-        self._form: MultiDict[str] = form
-        self._files: MultiDict[UploadedFile] = MultiDict((), "files")
+        self._form = form
+        self._files = MultiDict((), "files")
 
     def close(self) -> None:
         """Free what was uploaded. The App calls this when the answer is made."""

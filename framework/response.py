@@ -27,7 +27,9 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class Page(Protocol):
     """A document that can be sent as one of several media types, in the server's order of preference."""
 
-    media_types: tuple[str, ...]
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Such as ("application/xhtml+xml", "text/html")."""
 
     def encode(self) -> bytes:
         """The document's bytes."""
@@ -42,9 +44,9 @@ class SiteURL(str):
 class Response:
     """Status, header fields and body.
 
-    `body` is bytes or an iterable of bytes, whose `close()` is called when it was sent or given up. `headers` is a list of
-    (name, value); use `set_header` and `add_header`, which refuse line breaks. `media_types` is set for pages only: the
-    client's Accept header then chooses the Content-Type.
+    `body` is bytes or an iterable of bytes, whose `close()` is called when it was sent or given up. `headers` is a
+    list of (name, value); use `set_header` and `add_header`, which refuse line breaks. `media_types` is set for pages
+    only: the client's Accept header then chooses the Content-Type.
 
     Example: ``Response.text("Done.", status=201)``.
     """
@@ -53,19 +55,19 @@ class Response:
 
     def __init__(
         self,
-        body: bytes | Iterable[bytes] = b"",
+        body: Any = b"",
         status: int = 200,
         headers: Iterable[tuple[str, str]] = (),
         content_type: str = "application/octet-stream",
     ) -> None:
-        """`status` is 200 to 599; `content_type` is left out where the body is empty bytes."""
+        """`body` is bytes or an iterable of bytes, `status` 200 to 599; an empty body has no `content_type`."""
         if type(status) is not int or not 200 <= status <= 599:
             raise ValueError(f"the status of a Response is from 200 to 599, not {status!r}")
-        if isinstance(body, str):
+        if type(body) is str:
             raise TypeError("the body of a Response is bytes; Response.text(...) makes one of str")
         self.status = status
         self.headers = [check_header(name, value) for name, value in headers]
-        self.body = body
+        self.body: bytes | Iterable[bytes] = body
         self.media_types: tuple[str, ...] | None = None
         self.cookies: list[Cookie] | None = None
         self.conditional = False
@@ -98,8 +100,8 @@ class Response:
     def page(cls, page: Page, status: int = 200, *, stream: bool = False) -> Response:
         """A page: an XHTML document, element, or any object with `media_types` and `encode()`.
 
-        The client's Accept header chooses the media type (and the answer says ``Vary: Accept``). With `stream` the page is
-        iterated and sent while it is made.
+        The client's Accept header chooses the media type (and the answer says ``Vary: Accept``). With `stream` the
+        page is iterated and sent while it is made.
         """
         self = cls._of(_Encoded(page) if stream else page.encode(), status, [])
         self.media_types = tuple(page.media_types)
@@ -216,8 +218,8 @@ class Response:
     ) -> None:
         """Set a cookie for this back end's prefix; see `framework.cookies.Cookie` for the arguments.
 
-        Browsers take a `secure` cookie over HTTPS and from localhost only: ``secure=request.scheme == "https"`` where the
-        site is plain HTTP. Raises ValueError for what no browser takes.
+        Browsers take a `secure` cookie over HTTPS and from localhost only: ``secure=request.scheme == "https"`` where
+        the site is plain HTTP. Raises ValueError for what no browser takes.
         """
         cookie = Cookie(
             name,

@@ -1,4 +1,4 @@
-"""What a callable takes: names, annotations, defaults. Read from the code object, so that `inspect` need not be imported.
+"""What a callable takes: names, annotations, defaults; read from its code object, without importing `inspect`.
 
 Shared by URL parameters and remote calls. No conversion here (see `framework.conversion`).
 """
@@ -17,7 +17,7 @@ _VARKEYWORDS = 0x08
 
 
 class Parameter:
-    """One named parameter. `positional` and `keyword` say how it may be given; `annotation` may be a text (see `resolve`)."""
+    """One named parameter; `positional` and `keyword` say how it may be given, `annotation` may be text (`resolve`)."""
 
     __slots__ = ("annotation", "default", "keyword", "name", "positional")
 
@@ -33,8 +33,11 @@ class Parameter:
 
 
 class Signature:
-    """The parameters of a callable in their order, without `self`; `extra_positional` for ``*args``, `extra_keyword` for
-    ``**kwargs``; `namespace` is where annotations written as text are looked up."""
+    """The parameters of a callable in their order, without `self`.
+
+    `extra_positional` says that it has ``*args``, `extra_keyword` ``**kwargs``; `namespace` is where annotations
+    written as text are looked up.
+    """
 
     __slots__ = ("extra_keyword", "extra_positional", "namespace", "parameters")
 
@@ -76,7 +79,8 @@ class Signature:
 def read_signature(function: Callable[..., Any]) -> Signature:
     """The signature of any callable; decorators that keep ``__wrapped__`` are seen through.
 
-    Raises ValueError where it has none (some built-in functions). Example: ``str(read_signature(f)) == "(request, id)"``.
+    Raises ValueError where it has none (some built-in functions). Example: ``str(read_signature(f)) == "(request,
+    id)"``.
     """
     target: Any = function
     skip = 0
@@ -115,9 +119,7 @@ def _of_function(function: FunctionType) -> Signature:
     ]
     keyword_defaults = function.__kwdefaults__ or {}
     parameters += [
-        Parameter(
-            name, annotations.get(name, EMPTY), keyword_defaults.get(name, EMPTY), positional=False, keyword=True
-        )
+        Parameter(name, annotations.get(name, EMPTY), keyword_defaults.get(name, EMPTY), positional=False, keyword=True)
         for name in names[count : count + code.co_kwonlyargcount]
     ]
     flags = code.co_flags

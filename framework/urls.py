@@ -1,6 +1,7 @@
 """The URL table of one application: paths to handlers, handlers to paths. Regexes are `fastcore.routing`'s business.
 
-Always holds: a table that could not work is refused when it is registered, with the entry's position, pattern and handler.
+Always holds: a table that could not work is refused when it is registered, with the entry's position, pattern and
+handler.
 """
 
 from __future__ import annotations
@@ -48,16 +49,16 @@ class Resolver(Protocol):
 class URLTable:
     """The table ``[(pattern, handler[, name]), …]`` of an App, checked.
 
-    `match(path)` gives (Endpoint, parameters as text) or None; `describe()` the table as plain data for other processes.
-    Raises URLTableError, and `fastcore.routing.PatternError` for a bad pattern.
+    `match(path)` gives (Endpoint, parameters as text) or None; `describe()` the table as plain data for other
+    processes. Raises URLTableError, and `fastcore.routing.PatternError` for a bad pattern.
     """
 
     def __init__(self, table: Iterable[Any]) -> None:
         entries = [_check_entry(index, entry) for index, entry in enumerate(table)]
         self._endpoints: dict[Any, Endpoint] = {}
-        self._router = Router(
-            [(entry[0], self._endpoints.setdefault(_key(entry[1]), Endpoint(entry[1])), *entry[2:]) for entry in entries]
-        )
+        for entry in entries:
+            self._endpoints.setdefault(_key(entry[1]), Endpoint(entry[1]))
+        self._router = Router([(entry[0], self._endpoints[_key(entry[1])], *entry[2:]) for entry in entries])
         self.match: Callable[[str], tuple[Endpoint, dict[str, str]] | None] = self._router.match
         self._plan_all(entries)
 
@@ -72,7 +73,8 @@ class URLTable:
                     endpoint.plan([{name: _own_converter(route, name) for name in route.groups}])
                 except HandlerError as error:
                     raise URLTableError(
-                        f"entry {route.index} of the URL table, pattern {route.pattern!r}, handler {endpoint.name}: {error}"
+                        f"entry {route.index} of the URL table, pattern {route.pattern!r},"
+                        f" handler {endpoint.name}: {error}"
                     ) from None
 
     def path(self, reference: Any, params: Mapping[str, Any]) -> str:
@@ -95,7 +97,8 @@ class URLTable:
     def describe(self) -> list[dict[str, str | None]]:
         """The table in its order: ``{"pattern", "handler", "name"}`` of each entry, as text (name may be None)."""
         return [
-            {"pattern": route.pattern, "handler": route.target.name, "name": route.name} for route in self._router.routes
+            {"pattern": route.pattern, "handler": route.target.name, "name": route.name}
+            for route in self._router.routes
         ]
 
     def __len__(self) -> int:
@@ -112,8 +115,8 @@ def _check_entry(index: int, entry: Any) -> Sequence[Any]:
         )
     if not callable(entry[1]):
         raise URLTableError(
-            f"entry {index} of the URL table, pattern {entry[0]!r}: a handler is a callable or a RequestHandler subclass,"
-            f" not {entry[1]!r}"
+            f"entry {index} of the URL table, pattern {entry[0]!r}: a handler is a callable or a RequestHandler"
+            f" subclass, not {entry[1]!r}"
         )
     if len(entry) == 3 and entry[2] is None:
         return entry[:2]
@@ -136,7 +139,7 @@ def _own_converter(route: Route, name: str) -> Callable[[str], Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """A parameter's value as its text in a path is made of: an Enum member stands for its value, a bool is lower case."""
+    """What a parameter's text in a path is made of: an Enum member's value, a bool in lower case."""
     from enum import Enum
 
     if isinstance(value, Enum):

@@ -26,7 +26,16 @@ class RemoteFunction:
     A parameter named `request` and annotated `framework.Request` is given the request and is no argument for callers.
     """
 
-    __slots__ = ("_by_position", "_extra_keyword", "_extra_positional", "_open", "_plans", "_request", "function", "name")
+    __slots__ = (
+        "_by_position",
+        "_extra_keyword",
+        "_extra_positional",
+        "_open",
+        "_plans",
+        "_request",
+        "function",
+        "name",
+    )
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         """Raises TypeError or ValueError for what cannot be exported."""
@@ -109,8 +118,8 @@ class RemoteFunction:
 
 def check_name(name: str) -> None:
     """Raise ValueError for a name that JavaScript could not have as a method."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(f"the name of an exported function is letters, digits and '_', beginning with a letter: {name!r}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"an exported name is letters, digits and '_', beginning with a letter, not {name!r}")
     if name in _RESERVED:
         raise ValueError(f"{name!r} cannot be exported: JavaScript gives a method of this name a meaning of its own")
 

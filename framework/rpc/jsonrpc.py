@@ -1,6 +1,7 @@
 """JSON-RPC 2.0: the bytes of a request to the bytes of an answer, batches and notifications included. No HTTP here.
 
-Always holds: whatever the bytes, the answer is JSON-RPC; only a function's own faults are logged, with an id that is sent.
+Always holds: whatever the bytes, the answer is JSON-RPC; only a function's own faults are logged, with an id that is
+sent.
 """
 
 from __future__ import annotations

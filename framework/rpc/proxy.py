@@ -1,7 +1,7 @@
 """The handler of remote calls: POST is JSON-RPC 2.0, GET the ES module that calls it.
 
-Only exported names can be called; nothing is looked up by attribute. A POST from another origin is refused before its body
-is read, and the JSON media type makes browsers ask before they send one across origins.
+Only exported names can be called; nothing is looked up by attribute. A POST from another origin is refused before its
+body is read, and the JSON media type makes browsers ask before they send one across origins.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _by_own_name(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[
     for function in functions:
         name = getattr(function, "__name__", "")
         if name in named:
-            raise ValueError(f"two exported functions are called {name!r}; give one another name: Proxy({{name: function}})")
+            raise ValueError(f"two functions are called {name!r}; give one another name: Proxy({{name: function}})")
         named[name] = function
     return named
 

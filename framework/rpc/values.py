@@ -41,8 +41,8 @@ _KINDS: dict[type, str] = {
 def plan_for(annotation: Any) -> Plan | None:
     """The plan for an annotation; None where any value passes.
 
-    Knows bool, int, float, str, None, list, tuple, set, dict (with element types), unions, Literal, Enum, UUID, Decimal,
-    date, datetime, time. Example: ``plan_for(list[int])([1, 2]) == [1, 2]``.
+    Knows bool, int, float, str, None, list, tuple, set, dict (with element types), unions, Literal, Enum, UUID,
+    Decimal, date, datetime, time. Example: ``plan_for(list[int])([1, 2]) == [1, 2]``.
     """
     if annotation is None or annotation is NoneType:
         return _to_none
@@ -144,7 +144,9 @@ def _array(target: type, plan: Plan | None) -> Plan:
         if type(value) is not list:
             raise Mismatch(f"an array is needed, not {kind_of(value)}")
         try:
-            return target(value if plan is None else [_within(f"[{index}]", plan, item) for index, item in enumerate(value)])
+            if plan is None:
+                return target(value)
+            return target([_within(f"[{index}]", plan, item) for index, item in enumerate(value)])
         except TypeError:
             raise Mismatch("its items are not all of a kind that a set can hold") from None
 
@@ -190,7 +192,7 @@ def _from_text(annotation: Any) -> Plan | None:
     if convert is None:
         return None
     name = annotation.__name__
-    members = {member.value: member for member in annotation} if hasattr(annotation, "__members__") else {}
+    members = {member.value: member for member in getattr(annotation, "__members__", {}).values()}
 
     def to_value(value: Any) -> Any:
         if type(value) is int and value in members:
@@ -234,7 +236,5 @@ def without_surrogates(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return [without_surrogates(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {
-            without_surrogates(key, depth + 1): without_surrogates(item, depth + 1) for key, item in value.items()
-        }
+        return {without_surrogates(key, depth + 1): without_surrogates(item, depth + 1) for key, item in value.items()}
     return value
