@@ -117,6 +117,8 @@ cdef class Connection:
         return self.current_phase()
 
     cdef int current_phase(self) noexcept:
+        if self.failed:
+            return 0
         if self.reading_params:
             return 1
         if self.reading_body:

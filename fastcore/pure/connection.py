@@ -134,6 +134,8 @@ class Connection:
     @property
     def phase(self) -> int:
         """What the peer is expected to do next: IDLE, PHASE_PARAMS, PHASE_BODY or ANSWERING (it waits for us)."""
+        if self._failed:
+            return IDLE
         if self._reading_params:
             return PHASE_PARAMS
         if self._reading_body:
@@ -333,8 +335,9 @@ class Connection:
 
     def _abort(self, inbound: _Inbound) -> None:
         """§5.4: answer with END_REQUEST; the STDIN that is still on its way is ignored."""
+        known = inbound.state != READING_PARAMS
         self.end_request(self._request_id, 1)
-        if inbound.state != READING_PARAMS:
+        if known:
             self.on_abort(inbound.request)
 
     def _answer_values(self, content: bytes) -> None:

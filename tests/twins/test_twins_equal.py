@@ -1,0 +1,231 @@
+"""The compiled modules against their specification: the same bytes, cut at the same places, mean the same or fail the same."""
+
+from __future__ import annotations
+
+import pytest
+import wire
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fastcore import constants, implementation
+from fastcore.errors import FastCGIError
+from fastcore.events import BodyReceived, RequestRefused
+from fastcore.limits import Limits
+
+PURE = implementation.twin("pure")
+LIMITS = Limits(params_bytes=400, params_count=12, body=300, requests_per_connection=3)
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    if not implementation.accelerated and not implementation._compiled_modules_exist():
+        pytest.skip("the compiled modules are not built (make build)")
+    if implementation.chosen == "pure":
+        pytest.skip("FASTCORE_PURE is set: the compiled twin is left out")
+    return implementation.twin("compiled")
+
+
+def outcome(function, *arguments):
+    """What a call returns, or the type and words of what it raises."""
+    try:
+        return function(*arguments)
+    except (FastCGIError, ValueError, TypeError, OverflowError) as error:
+        return type(error), str(error) if isinstance(error, FastCGIError) else ""
+
+
+def same(name, room, *arguments):
+    expected = outcome(getattr(getattr(PURE, room), name), *arguments)
+    assert outcome(getattr(getattr(implementation.twin("compiled"), room), name), *arguments) == expected
+
+
+small = st.integers(-2, 70_000)
+
+
+@given(st.binary(max_size=24), st.integers(-3, 30))
+def test_parse_header(data, offset):
+    same("parse_header", "records", data, offset)
+
+
+@given(small, small, small, small)
+def test_build_header(kind, request_id, content, padding):
+    same("build_header", "records", kind, request_id, content, padding)
+
+
+@given(st.integers(0, 11), st.integers(0, 65535), st.integers(0, 140_000))
+def test_build_stream(kind, request_id, size):
+    same("build_stream", "records", kind, request_id, bytes(size))
+
+
+@given(small, st.integers(-(2**33), 2**33), small)
+def test_build_end_request(request_id, app_status, protocol_status):
+    same("build_end_request", "records", request_id, app_status, protocol_status)
+
+
+lengths = st.sampled_from([b"\0", b"\1", b"\x7f", b"\x80", b"\x80\0\0\1", b"\xff\xff\xff\xff", b"\x80\0\0"])
+pair_like = st.lists(lengths | st.binary(max_size=8), max_size=12).map(b"".join)
+
+
+@given(pair_like)
+def test_parse_pairs(data):
+    same("parse_pairs", "records", data)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=300), st.binary(max_size=300)), max_size=6))
+def test_pairs_there_and_back(pairs):
+    same("build_pairs", "records", pairs)
+    assert implementation.twin("compiled").records.parse_pairs(PURE.records.build_pairs(pairs)) == pairs
+
+
+header_names = st.sampled_from(["Content-Type", "content-length", "CONTENT-LENGTH", "Status", "X-A", "", "a b", "é", "Ω"])
+header_values = st.sampled_from(["5", "05", "-1", "x\r\nEvil: 1", "a\tb", "\0", "\x7f", "é", "Ω", "", "9" * 20]) | st.text(max_size=5)
+
+
+@given(
+    st.sampled_from([200, 204, 304, 404, 299, 999, 100, 1000, -1, "200", None, True]),
+    st.lists(st.tuples(header_names, header_values), max_size=4),
+    st.sampled_from(["", "Fine", "a\nb", "Ω"]),
+    st.integers(-1, 10),
+)
+def test_build_head(status, headers, reason, body_length):
+    same("build_head", "response", status, headers, reason, body_length)
+
+
+@given(st.binary(max_size=20) | st.sampled_from([b"0", b"12", b"9" * 18, b"9" * 19, b" 1", b"+1"]))
+def test_parse_content_length(value):
+    same("parse_content_length", "request", value)
+
+
+def describe(request):
+    return (
+        request.request_id,
+        request.role,
+        request.keep_connection,
+        request.content_length,
+        request.waits_for_body,
+        request.params,
+        request.environ,
+        [request.get(name) for name in ("REQUEST_METHOD", "", "A", "é", "Ω", "HTTP_PROXY")],
+    )
+
+
+@given(pair_like)
+def test_request(raw):
+    def made(twin):
+        return describe(twin.request.Request(1, 1, True, raw))
+
+    expected = outcome(made, PURE)
+    assert outcome(made, implementation.twin("compiled")) == expected
+
+
+# Connections: sequences of plausible and broken records, cut anywhere, with answers given in between.
+
+names = st.sampled_from(["REQUEST_METHOD", "CONTENT_LENGTH", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "A", ""])
+texts = st.sampled_from(["GET", "POST", "HEAD", "0", "5", "300", "301", "x", "", "chunked"])
+good_params = st.lists(st.tuples(names, texts), max_size=5).map(wire.pairs)
+ids = st.sampled_from([1, 1, 1, 2, 3, 4, 0, 65535])
+one_record = st.one_of(
+    st.builds(wire.begin, ids, role=st.sampled_from([1, 1, 1, 1, 2, 3, 9]), flags=st.sampled_from([0, 1, 1, 1, 255])),
+    st.builds(wire.record, st.just(wire.PARAMS), ids, good_params, padding=st.sampled_from([0, 0, 3, 255])),
+    st.builds(wire.record, st.just(wire.PARAMS), ids),
+    st.builds(wire.record, st.just(wire.STDIN), ids, st.binary(max_size=120), padding=st.sampled_from([0, 0, 8])),
+    st.builds(wire.record, st.just(wire.STDIN), ids),
+    st.builds(wire.record, st.just(wire.ABORT), ids),
+    st.builds(
+        wire.record,
+        st.just(wire.GET_VALUES),
+        st.sampled_from([0, 0, 0, 1]),
+        st.lists(st.sampled_from(["FCGI_MAX_CONNS", "FCGI_MPXS_CONNS", "X"]), max_size=3).map(
+            lambda found: wire.pairs([(name, "") for name in found])
+        ),
+    ),
+    st.builds(wire.record, st.integers(0, 255), ids, st.binary(max_size=30)),
+    st.builds(wire.request, ids, st.binary(max_size=50), flags=st.sampled_from([0, 1])),
+    st.binary(max_size=12),
+)
+answers = st.sampled_from(["", "", "answer", "stderr", "end", "refuse", "drop"])
+
+
+class Player:
+    """Drives one connection and writes down all that can be seen of it."""
+
+    def __init__(self, twin):
+        self.connection = twin.connection.Connection(LIMITS, workers=2)
+        self.active = {}
+        self.diary = []
+
+    def receive(self, data):
+        for event in self.connection.receive_data(data):
+            entry = [type(event).__name__, describe(event.request)]
+            if isinstance(event, BodyReceived):
+                entry.append(event.data)
+            if isinstance(event, RequestRefused):
+                entry.append(event.status)
+            self.diary.append(entry)
+            self.active[event.request.request_id] = True
+
+    def act(self, action):
+        connection = self.connection
+        if action == "refuse":
+            connection.refuse_bodies(408)
+        for request_id in list(self.active):
+            if not action or not connection.is_active(request_id):
+                continue
+            if action == "answer":
+                connection.send_stdout(request_id, b"out")
+            elif action == "stderr":
+                connection.send_stderr(request_id, b"err")
+            elif action == "end":
+                connection.end_request(request_id, 7)
+            elif action == "drop":
+                self.active.pop(request_id)
+
+    def look(self):
+        connection = self.connection
+        self.diary.append(
+            (
+                connection.phase,
+                connection.closing,
+                connection.input_pending,
+                connection.active_requests,
+                connection.pending_bytes,
+                connection.data_to_send(),
+            )
+        )
+
+
+def play(twin, data, cuts, actions):
+    player = Player(twin)
+    try:
+        for cut, action in zip([*cuts, len(data)], [*actions, *[""] * (len(cuts) + 1)], strict=False):
+            player.receive(data[:cut])
+            data = data[cut:]
+            player.act(action)
+            player.look()
+    except FastCGIError as error:
+        player.diary.append((type(error).__name__, str(error)))
+        player.look()
+    return player.diary
+
+
+@given(
+    st.lists(one_record, max_size=14).map(b"".join),
+    st.lists(st.integers(0, 60), max_size=40),
+    st.lists(answers, max_size=40),
+)
+@example(wire.begin() + wire.record(wire.ABORT, 1), [], [])
+@example(wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST"}) + wire.stdin(1, bytes(301)), [9], ["end"])
+def test_connection(data, cuts, actions):
+    expected = play(PURE, data, cuts, actions)
+    assert play(implementation.twin("compiled"), data, cuts, actions) == expected
+
+
+def test_constants_are_those_of_the_specification_module():
+    import re
+    from pathlib import Path
+
+    text = (Path(implementation.__file__).parent / "compiled" / "protocol.pxd").read_text()
+    compiled_numbers = {name: int(value) for name, value in re.findall(r"^    ([A-Z_0-9]+) = (\d+)$", text, re.MULTILINE)}
+    assert len(compiled_numbers) > 20
+    assert compiled_numbers == {name: getattr(constants, name) for name in compiled_numbers}
