@@ -132,6 +132,7 @@ class _Loader:
         development = self.overrides.pop("development", False)
         changed = {key: str(value) if isinstance(value, Path) else value for key, value in self.overrides.items()}
         table.data = {**table.data, **changed}
+        self.findings.overridden = frozenset(("site", key) for key in changed)
         name = table.required("name", "site", values.check_name, "appliance")
         frontend = table.text("frontend", "lighttpd", _check_frontend)
         user = table.text("frontend_user", "www-data", values.check_account)

@@ -22,15 +22,19 @@ _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "text in quote
 
 @dataclass(slots=True)
 class Findings:
-    """The problems of one site file, in the order found, each with its line."""
+    """The problems of one site file, in the order found, each with its line; `overridden` keys come from elsewhere."""
 
     file: str
     lines: Mapping[Path, int] = field(default_factory=dict)
+    overridden: frozenset[Path] = frozenset()
     problems: list[Problem] = field(default_factory=list)
 
     def note(self, path: Path, key: str, reason: str, hint: str = "", level: Level = "error") -> None:
         """Keep one problem; `path` says where in the file it is."""
-        self.problems.append(Problem(self.file, key, reason, hint, line_of(self.lines, path), level))
+        if path in self.overridden:
+            self.problems.append(Problem("", key, reason, hint, None, level))
+        else:
+            self.problems.append(Problem(self.file, key, reason, hint, line_of(self.lines, path), level))
 
     @property
     def has_errors(self) -> bool:
