@@ -1,6 +1,7 @@
 """The widget gallery: one of everything that `framework.xhtml` makes, each as a function of its own.
 
-`docs/xhtml.md` shows the source of each function beside a picture of what it makes; `python -m examples.gallery` writes both.
+`docs/xhtml.md` shows the source of each function beside a picture of what it makes; `python -m examples.gallery`
+writes both.
 """
 
 from __future__ import annotations

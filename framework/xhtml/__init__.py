@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from framework.xhtml.nodes import Fragment as Fragment
     from framework.xhtml.nodes import Node as Node
     from framework.xhtml.nodes import Streamed as Streamed
-    from framework.xhtml.tables import Column as Column
+    from framework.xhtml.rows import Column as Column
     from framework.xhtml.theme import charts_js as charts_js
     from framework.xhtml.theme import theme_css as theme_css
 
 _HOMES = {
-    "Column": "tables",
+    "Column": "rows",
     "Comment": "nodes",
     "Document": "document",
     "Element": "nodes",

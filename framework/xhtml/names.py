@@ -58,6 +58,8 @@ MATHML_ELEMENTS = _words(
     """
 )
 
+KNOWN_ELEMENTS = HTML_ELEMENTS | SVG_ELEMENTS | MATHML_ELEMENTS
+
 _CASED_ELEMENTS = frozenset(name for name in SVG_ELEMENTS if not name.islower())
 
 _CASED_ATTRIBUTES = {
@@ -94,7 +96,7 @@ _COLON_ATTRIBUTES = frozenset(["xml:lang", "xml:space"])
 @lru_cache(maxsize=1024)
 def check_tag(tag: str) -> bool:
     """Return True for a name that can be written; raise ValueError, with the nearest right way, for another."""
-    if tag in HTML_ELEMENTS or tag in SVG_ELEMENTS or tag in MATHML_ELEMENTS:
+    if tag in KNOWN_ELEMENTS:
         return True
     if len(tag) > MAX_NAME_LENGTH or not _TAG.match(tag):
         raise ValueError(f"{tag[:MAX_NAME_LENGTH]!r} is not the name of an element")

@@ -14,7 +14,7 @@ from weakref import ref
 from framework.xhtml import serialise
 from framework.xhtml.elements import ElementMethods
 from framework.xhtml.escape import comment, escape_text
-from framework.xhtml.names import attribute_name, check_tag
+from framework.xhtml.names import KNOWN_ELEMENTS, attribute_name, check_tag
 from framework.xhtml.widgets import Widgets
 
 if TYPE_CHECKING:
@@ -118,6 +118,10 @@ class Node:
     def _write(self, append: Callable[[str], None]) -> None:
         raise TypeError(f"{type(self).__name__} cannot be written")
 
+    def _parts(self) -> Iterator[str | Node]:
+        """What is in this node, one after the other, for streaming."""
+        return iter(())
+
     def __str__(self) -> str:
         return serialise.to_text(self)
 
@@ -164,15 +168,14 @@ class Streamed(Node):
     def clone(self) -> Streamed:
         return Streamed(self.source)
 
-    def pieces(self) -> Iterator[str | Node]:
-        """The nodes and texts, one after the other."""
+    def _parts(self) -> Iterator[str | Node]:
         for content in self.source():
             piece: list[str | Node] = []
             flatten(content, piece)
             yield from piece
 
     def _write(self, append: Callable[[str], None]) -> None:
-        for piece in self.pieces():
+        for piece in self._parts():
             if isinstance(piece, str):
                 append(escape_text(piece))
             else:
@@ -190,11 +193,12 @@ class Element(Widgets, ElementMethods, Node):
     '<p class="note">5 &lt; 6 <em>yes</em></p>'
     """
 
-    __slots__ = ("_attributes", "_children", "origin", "tag")
+    __slots__ = ("_attributes", "_children", "_self", "origin", "tag")
 
     tag: str
     _attributes: dict[str, Any] | None
     _children: list[str | Node] | tuple[str | Node, ...]
+    _self: ref[Element] | None
     origin: tuple[str, int]
     """File and line of the call that made this element; only in development (see `framework.xhtml.development`)."""
 
@@ -203,6 +207,7 @@ class Element(Widgets, ElementMethods, Node):
     def __init__(self, tag: str, /, *content: Content, **attributes: Any) -> None:
         check_tag(tag)
         self.tag = tag
+        self._self = None
         self._parent = None
         self._attributes = {attribute_name(key): value for key, value in attributes.items()} if attributes else None
         self._children = ()
@@ -211,23 +216,27 @@ class Element(Widgets, ElementMethods, Node):
 
     def add(self, tag: str, /, *content: Content, **attributes: Any) -> Element:
         """Make an element as `Element(tag, *content, **attributes)` does, append it, and return it."""
-        # PERF: the body of __init__ and append is repeated here; one call less is a third of the time (bench/xhtml.py).
-        check_tag(tag)
+        # PERF: what __init__ and append do is repeated here, without their calls: it halves the time (bench/xhtml.py).
+        if tag not in KNOWN_ELEMENTS:
+            check_tag(tag)
         child = _new(Element)
         child.tag = tag
-        child._attributes = {attribute_name(key): value for key, value in attributes.items()} if attributes else None
-        if content:
-            if len(content) == 1 and type(content[0]) is str:
-                child._children = content
-                child._parent = ref(self)
-            else:
-                child._parent = None
-                child._children = ()
-                child.append(*content)
-                child._parent = ref(self)
+        child._attributes = (
+            {_attribute_names.get(key) or attribute_name(key): value for key, value in attributes.items()}
+            if attributes
+            else None
+        )
+        child._self = None
+        if not content or (len(content) == 1 and type(content[0]) is str):
+            child._children = content
         else:
+            child._parent = None
             child._children = ()
-            child._parent = ref(self)
+            child.append(*content)
+        me = self._self
+        if me is None:
+            me = self._self = ref(self)
+        child._parent = me
         children = self._children
         if type(children) is list:
             children.append(child)
@@ -272,7 +281,7 @@ class Element(Widgets, ElementMethods, Node):
         place = slice(*slice(index, None).indices(len(self._children))).start
         for piece in pieces:
             if not isinstance(piece, str):
-                if isinstance(piece, Element) and piece._children:
+                if isinstance(piece, Element):
                     self._refuse_cycle(piece)
                 old = piece.parent
                 if old is not None:
@@ -326,6 +335,7 @@ class Element(Widgets, ElementMethods, Node):
         copy.tag = self.tag
         copy._attributes = dict(self._attributes) if self._attributes else None
         copy._children = ()
+        copy._self = None
         copy._parent = None
         if hasattr(self, "origin"):
             copy.origin = self.origin
@@ -443,8 +453,10 @@ class Element(Widgets, ElementMethods, Node):
         shown = "".join(f" {name}={value!r}" for name, value in (self._attributes or {}).items())
         return f"<Element {self.tag}{shown}, {len(self._children)} children>"
 
-    def _write(self, append: Callable[[str], None]) -> None:
-        serialise.write(self, append)
+    _write = serialise.write
+
+    def _parts(self) -> Iterator[str | Node]:
+        return iter(self._children)
 
 
 class Fragment(Element):
@@ -471,4 +483,6 @@ class Fragment(Element):
         serialise.write_children(self, append)
 
 
+serialise.plain = Element
 _new = object.__new__
+_attribute_names = {name: attribute_name(name) for name in ("class_", "id", "href", "scope", "name", "value", "type")}

@@ -7,7 +7,7 @@ changed here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,13 @@ CHUNK_BYTES = 16_384
 
 _KEPT_PREFIXES = 1024
 _NAMESPACES = {"html": XHTML_NAMESPACE, "svg": SVG_NAMESPACE, "math": MATHML_NAMESPACE}
-_SPECIAL = VOID_ELEMENTS | {"html", "svg", "math", "script", "style", "pre", "textarea"}
+_TEXT_ONLY = frozenset(["title", "textarea", "iframe"])
+_SPECIAL = VOID_ELEMENTS | _TEXT_ONLY | {"html", "svg", "math", "script", "style", "pre"}
 _IMAGES = frozenset(["img", "image", "input", "source", "feImage", "video"])
 _prefixes: dict[str, str] = {}
+
+plain: Any = None
+"""`Element` itself, without its subclasses; `framework.xhtml.nodes`, which imports this module, says it."""
 
 
 def _is_special(name: str) -> bool:
@@ -155,15 +159,34 @@ def tags_of(element: Element) -> tuple[str, str | None, str]:
         return f'<{tag} xmlns="{_NAMESPACES[tag]}"{attributes}>', None, f"</{tag}>"
     if tag in ("script", "style") and not _in_foreign(element):
         return f"<{tag}{attributes}>", _raw_text(element), f"</{tag}>"
-    start = f"<{tag}{attributes}>"
-    first = element._children[0] if element._children else ""
-    if isinstance(first, str) and first[:1] in ("\n", "\r"):
-        # An HTML parser drops a line break right behind these tags (HTML §13.2.6.4.7); XML keeps it.
-        if tag == "pre":
-            start += "<!---->"
-        elif tag == "textarea":
-            return start, "&#13;" + escape_text(element.text.replace("\r\n", "\n")[1:]), f"</{tag}>"
-    return start, None, f"</{tag}>"
+    start, end = f"<{tag}{attributes}>", f"</{tag}>"
+    if tag in _TEXT_ONLY and not _in_foreign(element):
+        return start, _escaped_text(element), end
+    if tag == "pre" and _begins_with_line_end(element._children):
+        # An HTML parser drops a line break right behind this tag (HTML §13.2.6.4.7); XML keeps it.
+        start += "<!---->"
+    return start, None, end
+
+
+def _begins_with_line_end(children: Sequence[str | Node]) -> bool:
+    first = next((child for child in children if child != ""), "")
+    return isinstance(first, str) and first[:1] in ("\n", "\r")
+
+
+def _escaped_text(element: Element) -> str:
+    """The content of an element in which an HTML parser sees text alone; comments are left out."""
+    from framework.xhtml.nodes import Element as AnyElement
+
+    if element.tag == "iframe" and element._children:
+        raise ValueError("<iframe> has no content; use src, or srcdoc with an element")
+    for child in element._children:
+        if isinstance(child, AnyElement):
+            raise ValueError(f"<{element.tag}> holds text only, not <{child.tag}>")
+    text = element.text
+    if element.tag == "textarea" and _begins_with_line_end([text]):
+        # As in <pre>; the field's value is the same, since a browser makes "\n" of "\r" in it.
+        return "&#13;" + escape_text(text.replace("\r\n", "\n")[1:])
+    return escape_text(text)
 
 
 def _in_foreign(element: Element) -> bool:
@@ -206,32 +229,33 @@ def write(element: Element, append: Callable[[str], None]) -> None:
             append(content)
         append(end)
         return
+    attributes = attribute_text(element) if element._attributes else ""
     children = element._children
-    start = f"<{tag}{attribute_text(element)}>" if element._attributes else f"<{tag}>"
-    if len(children) == 1:
-        child = children[0]
-        if type(child) is str:
-            append(f"{start}{escape_text(child)}</{tag}>")
-            return
-    append(start)
+    if len(children) == 1 and type(children[0]) is str:
+        append(f"<{tag}{attributes}>{escape_text(children[0])}</{tag}>")
+        return
+    append(f"<{tag}{attributes}>")
     if tag == "foreignObject":
         _write_foreign_content(element, append)
-    else:
-        for child in children:
-            if type(child) is str:
-                append(escape_text(child))
-            else:
-                child._write(append)  # type: ignore[union-attr]  # PERF: a text is of the exact type str
+    elif children:
+        write_children(element, append)
     append(f"</{tag}>")
 
 
 def write_children(element: Element, append: Callable[[str], None]) -> None:
     """Write what is in an element, without its own tags."""
+    child: Any
     for child in element._children:
-        if isinstance(child, str):
+        if type(child) is str:
             append(escape_text(child))
-        else:
-            child._write(append)
+            continue
+        # PERF: a plain element with one text, as most are, is written here without a call (bench/xhtml.py).
+        if type(child) is plain and not child._attributes:
+            children = child._children
+            if len(children) == 1 and type(text := children[0]) is str and (tag := child.tag) not in _SPECIAL:
+                append(f"<{tag}>{escape_text(text)}</{tag}>")
+                continue
+        child._write(append)
 
 
 def _write_foreign_content(element: Element, append: Callable[[str], None]) -> None:
@@ -298,10 +322,8 @@ def _pieces(node: Node) -> Iterator[str]:
             yield end
         elif isinstance(child, str):
             yield escape_text(child)
-        elif isinstance(child, Streamed):
-            stack.append((child.pieces(), ""))
-        elif isinstance(child, Fragment):
-            stack.append((iter(child._children), ""))
+        elif isinstance(child, (Streamed, Fragment)):
+            stack.append((child._parts(), ""))
         elif not isinstance(child, Element) or child.tag == "foreignObject":
             parts: list[str] = []
             child._write(parts.append)
@@ -309,7 +331,7 @@ def _pieces(node: Node) -> Iterator[str]:
         elif child.tag in _SPECIAL:
             start, content, end = tags_of(child)
             yield start
-            stack.append((iter(child._children if content is None else ()), (content or "") + end))
+            stack.append((child._parts() if content is None else iter(()), (content or "") + end))
         else:
             yield f"<{child.tag}{attribute_text(child)}>"
-            stack.append((iter(child._children), f"</{child.tag}>"))
+            stack.append((child._parts(), f"</{child.tag}>"))

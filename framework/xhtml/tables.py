@@ -1,6 +1,6 @@
 """Tables from rows of any kind: sequences, dictionaries, dataclasses, database rows, objects with attributes.
 
-`build_table` makes a real tree, or, with `stream=True`, rows that are made while the document is sent. No SQL here.
+`build_table` puts head, body and foot together; how rows become cells is in `framework.xhtml.rows`. No SQL here.
 """
 
 from __future__ import annotations
@@ -10,31 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from framework.xhtml.nodes import Content, Element, Streamed
-
-Render = Callable[[Any], Content] | str
-"""How a value becomes content: a function of the value, or a format specification as `format()` takes it."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Column:
-    """One column.
-
-    key: which value of a row: a number for sequences, a name for dictionaries and objects, or a function of the row.
-    heading: what stands above; the key, made readable, by default. render: see `Render`. class_: for all its cells.
-    header: whether its cells head their rows (`<th scope="row">`). empty: what stands for None.
-    """
-
-    key: Any
-    heading: Content = None
-    render: Render | None = None
-    class_: str | None = None
-    header: bool = False
-    empty: Content = ""
-
-    def value(self, row: Any, get: Callable[[Any], Any]) -> Any:
-        """This column's value in a row; get: how the row is read."""
-        return self.key(row) if callable(self.key) else get(self.key)
+from framework.xhtml.nodes import Content, Element
+from framework.xhtml.rows import Column, Plan, Render, Rows, is_number
 
 
 def build_table(
@@ -69,24 +46,23 @@ def build_table(
     if caption is not None:
         table.add("caption", caption)
     first, all_rows = _peek(rows, stream)
-    plan = _columns(first, columns, headings, formats or {}, row_header)
-    if any(column.heading is not None for column in plan):
+    columns_used = _columns(first, columns, headings, formats or {}, row_header)
+    plan = Plan(columns_used, row_class, row_id)
+    if any(column.heading is not None for column in columns_used):
         line = table.add("thead").add("tr")
-        get = None if first is _NOTHING else _getter(first)
-        for column in plan:
-            numeric = get is not None and _is_number(column.value(first, get))
-            line.add("th", column.heading, scope="col", class_=_names(column, numeric))
-    body = table.add("tbody")
-    if first is _NOTHING:
-        if empty is not None:
-            body.add("tr").add("td", empty, colspan=max(1, len(plan)), class_="empty")
-    elif stream:
-        body.append(Streamed(lambda: (_row(row, plan, row_class, row_id) for row in all_rows())))
+        values = [None] * len(columns_used) if first is _NOTHING else plan.values(first)
+        for column, value in zip(columns_used, values, strict=True):
+            names = column.classes(is_number(value))
+            if names is None:
+                line.add("th", column.heading, scope="col")
+            else:
+                line.add("th", column.heading, scope="col", class_=names)
+    if first is _NOTHING and empty is not None:
+        table.add("tbody").add("tr").add("td", empty, colspan=max(1, len(columns_used)), class_="empty")
     else:
-        for row in all_rows():
-            body.append(_row(row, plan, row_class, row_id))
+        table.append(Rows(all_rows, plan, keep=not stream))
     if footers is not None:
-        _add_footers(table, footers, plan)
+        _add_footers(table, footers, columns_used)
     return table
 
 
@@ -99,13 +75,11 @@ _NOTHING = _Nothing()
 
 def _peek(rows: Any, stream: bool) -> tuple[Any, Callable[[], Iterable[Any]]]:
     """The first row, and a function that gives all of them."""
+    if not stream:
+        kept = list(rows() if callable(rows) else rows)
+        return (kept[0] if kept else _NOTHING), lambda: kept
     if callable(rows):
-        first = next(iter(rows()), _NOTHING)
-        return first, rows
-    if not isinstance(rows, (list, tuple)) and not stream:
-        rows = list(rows)
-    if isinstance(rows, (list, tuple)):
-        return (rows[0] if rows else _NOTHING), lambda: rows
+        return next(iter(rows()), _NOTHING), rows
     iterator = iter(rows)
     first = next(iterator, _NOTHING)
     if iterator is rows:
@@ -156,82 +130,30 @@ def _columns(
         keys = list(range(len(heads)))
     if heads is not None and len(heads) != len(keys):
         raise ValueError(f"the table has {len(keys)} columns ({keys!r:.80}) and {len(heads)} headings")
-    plan = []
+    used = []
     for place, key in enumerate(keys):
-        column = key if isinstance(key, Column) else Column(key, render=formats.get(key, formats.get(place)))
-        heading = heads[place] if heads is not None else column.heading
-        if heading is None and isinstance(column.key, str):
-            heading = column.key.replace("_", " ").strip().capitalize()
-        header = column.header or (row_header is not None and row_header in (column.key, place))
-        plan.append(dataclasses.replace(column, heading=heading, header=header))
-    return plan
-
-
-def _getter(row: Any) -> Callable[[Any], Any]:
-    if hasattr(row, "_mapping"):
-        row = row._mapping
-    if isinstance(row, Mapping):
-        return row.get
-    if isinstance(row, Sequence):
-        return lambda key: getattr(row, key) if isinstance(key, str) else row[key]
-    return lambda key: getattr(row, key)
-
-
-def _row(
-    row: Any,
-    plan: list[Column],
-    row_class: Callable[[Any], str | None] | None,
-    row_id: Callable[[Any], str | None] | None,
-) -> Element:
-    line = Element("tr")
-    if row_class is not None:
-        line.set(class_=row_class(row))
-    if row_id is not None:
-        line.set(id=row_id(row))
-    get = _getter(row)
-    add = line.add
-    for column in plan:
-        content, number = cell_content(column.value(row, get), column)
-        tag = "th" if column.header else "td"
-        if number or column.class_ is not None or column.header:
-            add(tag, content, class_=_names(column, number), scope="row" if column.header else None)
+        given = key if isinstance(key, Column) else None
+        key = key if given is None else given.key
+        heading = heads[place] if heads is not None else None if given is None else given.heading
+        if heading is None and isinstance(key, str):
+            heading = key.replace("_", " ").strip().capitalize()
+        header = row_header is not None and row_header in (key, place)
+        if given is None:
+            render = formats.get(key, formats.get(place)) if formats else None
+            used.append(Column(key, heading, render, None, header))
         else:
-            add(tag, content)
-    return line
+            used.append(dataclasses.replace(given, heading=heading, header=header or given.header))
+    return used
 
 
-def cell_content(value: Any, column: Column) -> tuple[Content, bool]:
-    """What stands in a cell for a value, and whether it is a number."""
-    kind = type(value)
-    number = kind is int or kind is float or (kind is not str and hasattr(value, "__round__") and kind is not bool)
-    if value is None:
-        return column.empty, False
-    render = column.render
-    if render is not None:
-        return (format(value, render) if isinstance(render, str) else render(value)), number
-    if kind is bool:
-        return ("yes" if value else "no"), False
-    return (str(value) if number else value), number
-
-
-def _add_footers(table: Element, footers: Any, plan: list[Column]) -> None:
+def _add_footers(table: Element, footers: Any, columns: list[Column]) -> None:
     lines = list(footers)
     if not lines or not isinstance(lines[0], (list, tuple)):
         lines = [lines]
     foot = table.add("tfoot")
     for cells in lines:
         line = foot.add("tr")
-        for place, column in enumerate(plan or [Column(place) for place in range(len(cells))]):
+        for place, column in enumerate(columns or [Column(place) for place in range(len(cells))]):
             value = cells[place] if place < len(cells) else None
-            number = _is_number(value)
-            content, _ = cell_content(value, column if number else dataclasses.replace(column, render=None))
-            head = place == 0
-            line.add("th" if head else "td", content, class_=_names(column, number), scope="row" if head else None)
-
-
-def _names(column: Column, number: bool) -> str | None:
-    return " ".join(filter(None, (column.class_, "number" if number else None))) or None
-
-
-def _is_number(value: Any) -> bool:
-    return hasattr(value, "__round__") and not isinstance(value, bool)
+            render = column.render if is_number(value) else None
+            line.append(dataclasses.replace(column, render=render, header=place == 0).cell(value))
