@@ -1,7 +1,7 @@
 #!/bin/bash
 # Make sure that Debian packages are there, without starting or enabling any service.
 #
-#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, browser, node, valgrind
+#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, libfcgi, browser, node, valgrind
 #
 # As root with apt, missing packages are installed; else they are named, with what is left out without them. Exits 0 in
 # both cases: each user of a group copes without it (or says itself that it cannot).
@@ -27,6 +27,7 @@ present() {
         compiler) has gcc && [[ -e /usr/include/stdlib.h ]] ;;
         python) system_python_has 'import ensurepip, os, sysconfig; os.stat(sysconfig.get_paths()["include"] + "/Python.h")' ;;
         lighttpd) has lighttpd ;;
+        libfcgi) [[ -e /usr/include/fcgiapp.h ]] ;;
         browser) has chromium ;;
         node) has node ;;
         valgrind) has valgrind ;;
@@ -38,6 +39,7 @@ packages_of() {
         compiler) echo gcc libc6-dev ;;
         python) echo python3 python3-venv python3-dev ;;
         lighttpd) echo lighttpd ;;
+        libfcgi) echo libfcgi-dev ;;
         browser) echo chromium ;;
         node) echo nodejs ;;
         valgrind) echo valgrind libc6-dbg ;;
@@ -48,6 +50,7 @@ left_out() {
         compiler) echo "the compiled modules (the pure-Python twin runs, slower) and the benchmarks' C programs" ;;
         python) echo "Debian's own python3 (another one may do)" ;;
         lighttpd) echo "the web server: the demo uses the development gateway, tests with a real server are skipped" ;;
+        libfcgi) echo "the tests against the FastCGI reference library" ;;
         browser) echo "the tests in a browser" ;;
         node) echo "the tests of the JavaScript module outside a browser" ;;
         valgrind) echo "counting instructions" ;;

@@ -68,7 +68,7 @@ def unpacked_checkout(directory: Path) -> Path:
 def source_tree(source_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("source")
     with tarfile.open(source_archive) as archive:
-        archive.extractall(directory, filter="data")
+        archive.extractall(directory, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (tree,) = directory.iterdir()
     return tree
 
