@@ -125,7 +125,7 @@ def quote(text: str) -> str:
 
 def _head(site: Site) -> list[str]:
     return [
-        f"# lighttpd for the site {site.name}. Generated from its site file by sitectl: change that, not this.",
+        f"# lighttpd for the site {quote(site.name)}. Generated from its site file by sitectl: change that, not this.",
         "# Syntax check: lighttpd -tt -f FILE. Meant to run in the foreground (lighttpd -D), as its own user from the",
         "# start: so there is no server.username here, and the log goes to standard error.",
     ]
@@ -136,7 +136,9 @@ def _process(site: Site, pid_file: Path, upload_directory: Path) -> list[str]:
     return [
         "# Only the modules that are named are loaded. mod_setenv goes first: refusals carry its headers too.",
         'server.compat-module-load = "disable"',
-        f"server.modules = ( {', '.join(map(quote, _MODULES))} )",
+        "server.modules = (",
+        *(f"  {quote(module)}," for module in _MODULES),
+        ")",
         "",
         f"server.bind = {quote(address)}",
         f"server.port = {site.listen.port}",
@@ -212,10 +214,10 @@ def _static_defaults() -> list[str]:
 def _host(site: Site, host: Host) -> list[str]:
     if host.default:
         others = [name for other in site.hosts if other is not host for name in other.names]
-        title = f"# {host.name}: the default, for unknown names too."
+        title = f"# {quote(host.name)}: the default, for unknown names too."
         condition = f'$HTTP["host"] !~ {quote(_names_pattern(others))}' if others else '$HTTP["host"] =~ ""'
     else:
-        title = f"# {host.name}"
+        title = f"# {quote(host.name)}"
         condition = f'$HTTP["host"] =~ {quote(_names_pattern(host.names))}'
     body = [f"server.name = {quote(host.name)}", *_headers(host.headers)]
     if host.home:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import sys
 from collections.abc import Iterable
 from importlib.machinery import ModuleSpec, PathFinder
@@ -11,18 +12,21 @@ from pathlib import Path
 
 def find_module(name: str, path: list[str]) -> ModuleSpec | None:
     """The spec of a module, looked for in `path` and then where this interpreter looks; no module is imported."""
-    search: list[str] | None = [*path, *(entry for entry in sys.path if entry)]
-    spec: ModuleSpec | None = None
-    parts = name.split(".")
-    for count in range(1, len(parts) + 1):
-        if search is None:
+    first, *rest = name.split(".")
+    spec = PathFinder.find_spec(first, [*path, *(entry for entry in sys.path if entry)]) or _find_installed(first)
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
             return None
-        spec = PathFinder.find_spec(".".join(parts[:count]), search)
-        if spec is None:
-            return None
-        locations = spec.submodule_search_locations
-        search = list(locations) if locations is not None else None
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
     return spec
+
+
+def _find_installed(name: str) -> ModuleSpec | None:
+    """What only this interpreter's own finders know: built-in modules, packages installed to be edited in place."""
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
 
 
 def neighbours(module: str, path: Iterable[Path]) -> set[str]:
