@@ -67,6 +67,11 @@ function describe(label, series, unit) {
   return `${label}: ${said.join("; ")}`;
 }
 
+/** What the chart shows, in words. */
+function entitle(svg, text) {
+  svg.querySelector("title").textContent = text;
+}
+
 function drawLines(svg, series) {
   const data = svg.dataset;
   const plot = data.plot.split(" ").map(Number);
@@ -82,7 +87,7 @@ function drawLines(svg, series) {
   for (const tick of svg.querySelectorAll(".chart-tick")) {
     tick.textContent = short(low + (high - low) * Number(tick.dataset.share)) + unit;
   }
-  svg.setAttribute("aria-label", describe(data.label, series, unit));
+  entitle(svg, describe(data.label, series, unit));
 }
 
 function drawBars(svg, values, text) {
@@ -99,7 +104,7 @@ function drawBars(svg, values, text) {
     bar.querySelector(".chart-said").textContent = shown;
     said.push(`${bar.dataset.name} ${shown}`);
   }
-  svg.setAttribute("aria-label", `${data.label}: ${said.join(", ") || "no values"}`);
+  entitle(svg, `${data.label}: ${said.join(", ") || "no values"}`);
 }
 
 /**

@@ -1,7 +1,7 @@
 """Charts as inline SVG: sparkline, line, bar. No script is needed to see them.
 
 Colours come from the style sheet (classes `series-1` … `series-6`, `currentColor` without one), so light and dark
-work. Each chart says in words what it shows (`role="img"`, `aria-label`). For live charts each says its geometry in
+work. Each chart says in words what it shows (`role="img"` and a <title>). For live charts each says its geometry in
 `data-…` attributes, which the ES module `charts.js` beside this file reads: `update(svg, values)` redraws it.
 """
 
@@ -42,7 +42,8 @@ def sparkline(
     points = _checked(values)
     plot = (1.0, 2.0, width - 2.0, height - 4.0)
     svg = _svg("sparkline", width, height, plot, minimum, maximum, unit, label, attributes)
-    svg.set(width=width, height=height, aria_label=describe(label, {"": points}, unit))
+    svg.set(width=width, height=height)
+    svg.add("title", describe(label, {"": points}, unit))
     _lines(svg, {"": points}, *scale([points], minimum, maximum), plot, area=True)
     return svg
 
@@ -80,7 +81,7 @@ def line_chart(
     bottom = (18.0 if start or end else 6.0) + (20.0 if with_legend else 0.0)
     plot = (46.0, 10.0, width - 54.0, height - 10.0 - bottom)
     svg = _svg("line", width, height, plot, minimum, maximum, unit, label, attributes)
-    svg.set(aria_label=describe(label, points, unit))
+    svg.add("title", describe(label, points, unit))
     _grid(svg, low, high, plot, unit)
     _lines(svg, points, low, high, plot, area=len(points) == 1 if area is None else area)
     left, top, plot_width, plot_height = plot
@@ -124,7 +125,7 @@ def bar_chart(
     height = bar_height * max(1, len(bars)) + 4
     svg = _svg("bar", width, height, (left, 2.0, room, height - 4.0), 0, maximum, unit, label, attributes)
     shown = [(name, value, str(text(value)) if text else f"{short(value)}{unit}") for name, value in bars]
-    svg.set(aria_label=f"{label}: " + (", ".join(f"{name} {said}" for name, _, said in shown) or "no values"))
+    svg.add("title", f"{label}: " + (", ".join(f"{name} {said}" for name, _, said in shown) or "no values"))
     for place, (name, value, said) in enumerate(shown):
         y = 2.0 + place * bar_height
         middle = number(y + bar_height / 2)

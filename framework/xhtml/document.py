@@ -7,10 +7,13 @@ streaming. The tree itself is in `framework.xhtml.nodes`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from framework.xhtml import escape, serialise
 from framework.xhtml.nodes import Comment, Content, Element
+
+if TYPE_CHECKING:
+    from framework.xhtml.check import Problem
 
 DOCTYPE = "<!DOCTYPE html>\n"
 
@@ -116,6 +119,9 @@ class Document:
 
     __slots__ = ("__weakref__", "body", "head", "html")
 
+    _before_write: ClassVar[Callable[[Document], None] | None] = None
+    """In development, what looks at the page before it is written."""
+
     def __init__(
         self,
         title: str = "",
@@ -153,15 +159,29 @@ class Document:
         """The page's language."""
         return str(self.html.get("lang", ""))
 
+    def check(self) -> list[Problem]:
+        """What is wrong with the page; see `framework.xhtml.check`."""
+        from framework.xhtml.check import check
+
+        return check(self.html)
+
+    def _look(self) -> None:
+        before_write = type(self)._before_write
+        if before_write is not None:
+            before_write(self)
+
     def __str__(self) -> str:
+        self._look()
         return f"{DOCTYPE}{self.html}\n"
 
     def encode(self) -> bytes:
         """The page as UTF-8 bytes, for either media type."""
+        self._look()
         return DOCTYPE.encode() + self.html.encode() + b"\n"
 
     def __iter__(self) -> Iterator[bytes]:
         """The page in chunks of UTF-8, made while they are taken; see `Streamed`."""
+        self._look()
         yield from serialise.stream(self.html, DOCTYPE)
         yield b"\n"
 
