@@ -11,6 +11,8 @@ import os
 import pwd
 import subprocess
 
+from framework.process.runfiles import processes
+
 __all__ = [
     "AccountError",
     "add_group",
@@ -76,16 +78,8 @@ def remove_group(name: str) -> None:
 
 
 def processes_of(uid: int) -> list[int]:
-    """The pids of the processes that run as this user."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                if os.stat(f"/proc/{name}").st_uid == uid:
-                    found.append(int(name))
-            except FileNotFoundError:
-                continue
-    return found
+    """The pids of the processes that run as this user; one that has ended and waits for its parent does not count."""
+    return [pid for pid, _, _, owner in processes() if owner == uid]
 
 
 def _run(tool: str, *arguments: str) -> None:
