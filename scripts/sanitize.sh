@@ -23,8 +23,5 @@ FASTCORE_SANITIZE=1 FASTCORE_REQUIRE_COMPILED=1 "$venv/bin/python" setup.py -q b
 export LD_PRELOAD=$runtimes PYTHONMALLOC=malloc PYTHONPATH=$PWD/$directory PYTHONSAFEPATH=1 FASTCORE_REQUIRE_COMPILED=1
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:exitcode=99:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 "$venv/bin/python" -c 'import sys, fastcore, fastcore.implementation as twins; sys.exit(0 if sys.argv[1] in twins.records.__file__ and twins.accelerated else "not the instrumented modules: " + twins.records.__file__)' "$directory"
-if (($# == 0)); then
-    read -r -a tests < <(grep -lE '\btwin\b|twin_environment' tests/unit/*.py tests/twins/*.py 2>/dev/null | tr '\n' ' ')
-    set -- "${tests[@]}"
-fi
+if (($# == 0)); then set -- -m twins tests/unit tests/twins; fi
 HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-quick} exec "$venv/bin/python" -m pytest --timeout=600 "$@"

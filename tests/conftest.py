@@ -61,6 +61,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "twin" in getattr(item, "fixturenames", ()) or (ROOT / "tests" / "twins") in item.path.parents:
+            item.add_marker("twins")
+
+
 def _refuse_skip(report: Any) -> None:
     if not (STRICT and report.skipped) or hasattr(report, "wasxfail"):
         return
