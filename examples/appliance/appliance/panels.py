@@ -60,6 +60,6 @@ def _separation(parts: Sequence[Part]) -> str:
         return "Other users' processes are hidden from this one."
     if len({part.uid for part in parts}) == 1:
         return (
-            f"All parts run as {parts[0].user}: nothing separates them. Under sitectl run each has a user of its own."
+            f"All parts run as {parts[0].user}: nothing separates them. Started by root, each gets a user of its own."
         )
     return "Each part is a process of its own with a user of its own, as the kernel shows them."
