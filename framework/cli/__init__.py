@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -102,7 +101,6 @@ def _dispatch(arguments: list[str]) -> int:
     parser = Parser(
         prog="sitectl",
         description="Check, start and look after a site: one front end, several back ends, each under its own account.",
-        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="sitectl COMMAND [SITE.toml] [options]",
     )
@@ -110,7 +108,7 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         if arguments[1:] and arguments[1] in COMMANDS:
             return _dispatch([arguments[1], "--help"])
-        _add_command_list(parser)
+        parser.epilog = f"commands:\n{_command_list()}\n\n{_EXAMPLES}"
         parser.print_help(sys.stdout if arguments else sys.stderr)
         return OK if arguments else USAGE
     if arguments[0] in ("--version", "version"):
@@ -134,12 +132,11 @@ def _run_command(name: str, arguments: list[str]) -> int:
     return status
 
 
-def _add_command_list(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("commands")
-    for name in COMMANDS:
-        if importlib.util.find_spec(f"framework.cli.{name}") is not None:
-            help_text = importlib.import_module(f"framework.cli.{name}").HELP
-            group.add_argument(name, help=help_text.strip().partition("\n")[0].rstrip("."), nargs="?", metavar=name)
+def _command_list() -> str:
+    """Each command with the first line of its HELP."""
+    width = max(map(len, COMMANDS))
+    helps = {name: str(importlib.import_module(f"framework.cli.{name}").HELP) for name in COMMANDS}
+    return "\n".join(f"  {name:<{width}}  {text.strip().partition(chr(10))[0]}" for name, text in helps.items())
 
 
 def _unknown_command(name: str) -> str:

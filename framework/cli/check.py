@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from framework.site import Problem, Site
 
 HELP = """\
-Check the site file and what it needs of the system; says all mistakes at once.
+Check the site file and what it needs of the system.
 
-Errors keep the site from running; warnings are risks; notes say what setup and run will do.
+All mistakes are said at once. Errors keep the site from running; warnings are risks; notes say what setup and run will do.
 Nothing is changed, started or imported. Exit status 0: no errors, 1: errors.
 
 examples:

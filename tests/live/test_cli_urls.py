@@ -1,0 +1,82 @@
+"""`sitectl urls` with real applications, each imported by an interpreter of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SITE = """\
+[site]
+name = "urls"
+
+[[host]]
+name = "console.localhost"
+backends = ["good", "plain"]
+
+[[host]]
+name = "wall.localhost"
+backends = { good = "/", bad = "/bad" }
+
+[backend.good]
+application = "good:app"
+user = "daemon"
+group = "daemon"
+[backend.plain]
+application = "plain:app"
+user = "bin"
+group = "bin"
+[backend.bad]
+application = "bad:app"
+user = "games"
+group = "games"
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="urls-"))
+    path.chmod(0o755)
+    (path / "good.py").write_text(
+        "from framework import App\n"
+        "def overview(request): return 'x'\n"
+        "def disk(request, id): return id\n"
+        "app = App([(r'/$', overview, 'overview'), (r'/disk/(?P<id>[0-9]+)$', disk)])\n"
+    )
+    (path / "plain.py").write_text("def app(environ, start_response): return []\n")
+    (path / "bad.py").write_text("import nothing_of_this_name\n")
+    (path / "site.toml").write_text(SITE)
+    yield path
+    shutil.rmtree(path)
+
+
+def sitectl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "framework.cli", "urls", *arguments, str(folder)]
+    environment = os.environ | {"XDG_STATE_HOME": str(folder / "state"), "XDG_RUNTIME_DIR": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment)
+
+
+def test_the_tree_names_each_handler_its_back_end_and_its_user(folder: Path) -> None:
+    done = sitectl(folder)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["console.localhost", "/good/$", "good.overview", "overview", "good", "daemon"] in rows
+    assert ["console.localhost", "/good/disk/(?P<id>[0-9]+)$", "good.disk", "-", "good", "daemon"] in rows
+    assert ["wall.localhost", "/disk/(?P<id>[0-9]+)$", "good.disk", "-", "good", "daemon"] in rows
+    assert ["console.localhost", "/plain/", "plain:app", "(WSGI)", "-", "plain", "bin"] in rows
+
+
+def test_an_application_that_cannot_be_imported_is_named_and_the_others_are_shown(folder: Path) -> None:
+    done = sitectl(folder, "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert set(report["errors"]) == {"bad"}
+    assert "nothing_of_this_name" in report["errors"]["bad"]
+    assert "sitectl: back end bad:" in done.stderr
+    assert {route["backend"] for route in report["routes"]} == {None, "good", "plain", "bad"}
