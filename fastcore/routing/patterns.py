@@ -13,8 +13,7 @@ from typing import Any
 
 from fastcore.routing.errors import PatternError
 from fastcore.routing.shorthand import CONVERTERS, Converter, ShorthandError, translate
-
-SubPattern = Any  # re._parser.SubPattern: a sequence of (operator, argument), untyped in the standard library
+from fastcore.routing.tree import SubPattern
 
 
 class Route:

@@ -1,7 +1,7 @@
 """From a route and parameters to the path: a template made from the pattern's own parse tree.
 
 Which text a pattern stands for is decided by *which* parameters are given, never by their values, so each
-combination of route and parameter names has one template, made once. The rules, in the order a reader meets them in a pattern:
+combination of route and parameter names has one template, made once. The rules:
 
 * a named group is its parameter's text; a group that is not named is its content;
 * an optional part is written when a parameter within it is given, else left out; a repeat that holds no parameter is
@@ -17,18 +17,18 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from re import _constants as op  # type: ignore[attr-defined]
 from typing import Any
 from urllib.parse import quote
 
 from fastcore.routing.errors import AmbiguousPatternError, ParameterError, escape_controls
-from fastcore.routing.patterns import Route, SubPattern, compile_part
+from fastcore.routing.patterns import Route, compile_part
+from fastcore.routing.tree import REPEATS, SubPattern, combine_flags, walk
 
 MAX_REPEATED_PARTS = 1000
 
-_REPEATS = {op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT}
 _SAFE_IN_PATH = "/:@!$&'()*+,;=~-._"
 
 
@@ -126,7 +126,7 @@ class _Writer:
             return self.write_group(argument[0], argument[3])
         if operator is op.ATOMIC_GROUP:
             return self.write(argument)
-        if operator in _REPEATS:
+        if operator in REPEATS:
             return self.write_repeat(*argument)
         if operator is op.BRANCH:
             return self.write_alternative(argument[1])
@@ -208,41 +208,6 @@ class _Writer:
 def _show_choice(choices: list[list[str]]) -> str:
     shown = ["".join(f"<{part}>" if isinstance(part, Parameter) else part for part in parts) for parts in choices[:4]]
     return " and ".join(repr(text) for text in shown) + (" and others" if len(choices) > 4 else "")
-
-
-def walk(items: SubPattern, flags: int) -> Iterator[tuple[Any, Any, int]]:
-    """Every item of a parse tree, outermost first, with the flags that hold where it stands."""
-    for operator, argument in items:
-        yield operator, argument, flags
-        for content, inner in contents(operator, argument, flags):
-            yield from walk(content, inner)
-
-
-def contents(operator: Any, argument: Any, flags: int) -> Iterator[tuple[SubPattern, int]]:
-    """The sub-patterns of one item, each with the flags that hold within."""
-    if operator is op.SUBPATTERN:
-        yield argument[3], combine_flags(flags, argument[1], argument[2])
-    elif operator in _REPEATS:
-        yield argument[2], flags
-    elif operator is op.BRANCH:
-        for alternative in argument[1]:
-            yield alternative, flags
-    elif operator is op.ATOMIC_GROUP:
-        yield argument, flags
-    elif operator in (op.ASSERT, op.ASSERT_NOT):
-        yield argument[1], flags
-    elif operator is op.GROUPREF_EXISTS:
-        for alternative in argument[1:]:
-            if alternative is not None:
-                yield alternative, flags
-
-
-def combine_flags(flags: int, added: int, removed: int) -> int:
-    """Flags within `(?i-s:...)`: those of the type of text (a, u) replace each other."""
-    types = re.ASCII | re.LOCALE | re.UNICODE
-    if added & types:
-        flags &= ~types
-    return (flags | added) & ~removed
 
 
 def names_in(items: SubPattern, route: Route) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fastcore.pure import matcher as pure_matcher
+from fastcore import implementation
 from fastcore.routing import reverse
 from fastcore.routing.errors import (
     ParameterError,
@@ -54,7 +54,7 @@ class Router:
     ) -> None:
         known = {**CONVERTERS, **converters} if converters else CONVERTERS
         self.routes: tuple[Route, ...] = read_table(table, flags, known)
-        self._matcher = (matcher or pure_matcher).Matcher(self.routes)
+        self._matcher = (matcher or implementation.matcher).Matcher(self.routes)
         self.match: Callable[[str], tuple[Any, dict[str, str]] | None] = self._matcher.match
         """`match(path) -> (target, {parameter: text}) | None`; groups that took no part are left out."""
         self._by_target = _group_by_target(self.routes)

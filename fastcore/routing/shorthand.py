@@ -1,8 +1,8 @@
 """The shorthand `/user/<int:id>/` beside regexes: translated to a regex and a converter for each parameter.
 
 A pattern without regex operators that holds a placeholder is shorthand throughout: its text is literal and it must
-match the whole path. In a pattern that does hold regex operators only `<converter:name>` is a placeholder and the rest stays
-the regex it is. No matching happens here.
+match the whole path. In a pattern that does hold regex operators only `<converter:name>` is a placeholder, and the rest
+stays the regex it is. No matching happens here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,13 @@
+from collections.abc import Sequence
+from typing import Any
+
+from fastcore.routing.patterns import Route
+
+class Matcher:
+    routes: tuple[Route, ...]
+    max_states: int
+
+    def __init__(self, routes: Sequence[Route], max_states: int = 0) -> None: ...
+    def find(self, path: str) -> tuple[int, dict[str, str]] | None: ...
+    def match(self, path: str) -> tuple[Any, dict[str, str]] | None: ...
+    def statistics(self) -> dict[str, int]: ...
