@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 HELP = """\
 Check the site file and what it needs of the system.
 
-All mistakes are said at once. Errors keep the site from running; warnings are risks; notes say what setup and run will do.
-Nothing is changed, started or imported. Exit status 0: no errors, 1: errors.
+All mistakes are said at once. Errors keep the site from running; warnings are risks; notes say what setup
+and run will do. Nothing is changed, started or imported. Exit status 0: no errors, 1: errors.
 
 examples:
   sitectl check                      ./site.toml

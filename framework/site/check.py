@@ -120,10 +120,10 @@ def _check_directories(site: Site, findings: Findings) -> None:
     for key in ("run_directory", "state_directory"):
         directory: Path = getattr(site, key)
         for ancestor in (directory, *directory.parents):
-            if not ancestor.exists():
+            if not os.path.exists(ancestor):
                 continue
             name = f"site.{key}"
-            if not ancestor.is_dir():
+            if not os.path.isdir(ancestor):
                 findings.note(("site", key), name, f"{ancestor} is not a folder", "move it away")
             elif access.writable_by_others(ancestor):
                 reason = f"{ancestor} can be written by everybody, so {directory} could be replaced"

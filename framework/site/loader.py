@@ -75,8 +75,8 @@ def _read(file: Path) -> str:
 def _parse(text: str, findings: Findings) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        message = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
+    except (ValueError, RecursionError) as error:  # a ValueError beside TOMLDecodeError: a number of 5,000 digits
+        message = str(error) if isinstance(error, ValueError) else "nested too deeply"
         match = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
         line = int(match[1]) if match and match[1] else None
         reason = message[: match.start()] if match else message
@@ -225,16 +225,21 @@ class _Loader:
         if "path" not in table:
             table.asked("path")
             return (self.folder,)
-        folders = []
-        for folder in table.texts("path", values.check_path_text):
-            resolved = self._inside(folder)
-            if not resolved.is_dir():
-                table.refuse("path", f"there is no folder {resolved}")
-            folders.append(resolved)
-        return tuple(folders)
+        return tuple(table.texts("path", self._folder))
 
-    def _inside(self, path: Path) -> Path:
-        return (self.folder / path).resolve()
+    def _folder(self, text: str) -> Path:
+        """An existing folder that the site file names, links resolved."""
+        path = self.folder / values.check_path_text(text)
+        try:
+            folder = path.resolve()
+            found = folder.is_dir()
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+            raise Refused(f"the folder {values.shown(text)} cannot be looked at: {error}") from None
+        if not found:
+            raise Refused(f"there is no folder {folder}")
+        if not str(folder).isprintable():
+            raise Refused(f"the folder {str(folder)!r} has control characters in its path")
+        return folder
 
     # -- [[host]]
 
@@ -260,7 +265,7 @@ class _Loader:
             name=name,
             aliases=tuple(dict.fromkeys(table.texts("aliases", values.check_host))),
             default=table.flag("default"),
-            static=table.text("static", None, lambda text: self._static(table, text)),
+            static=table.text("static", None, self._static),
             static_prefix=table.text("static_prefix", "/static", values.check_prefix),
             static_max_age=table.number("static_max_age", 300, 0, values.MAX_AGE),
             mounts=self._mounts(table, name, backends),
@@ -276,12 +281,8 @@ class _Loader:
             home = ""
         return replace(host, home=home)
 
-    def _static(self, table: Table, text: str) -> Path:
-        folder = self._inside(values.check_path_text(text))
-        if not str(folder).isprintable():
-            raise Refused(f"the folder {str(folder)!r} has control characters in its path")
-        if not folder.is_dir():
-            raise Refused(f"there is no folder {folder}")
+    def _static(self, text: str) -> Path:
+        folder = self._folder(text)
         if folder in self.file.parents:
             raise Refused(f"{folder} holds the site file, which would be served too", 'write static = "static"')
         return folder

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from framework.site.lines import Path, line_of
 from framework.site.problems import Level, Problem
-from framework.site.values import Refused
+from framework.site.values import Refused, shown
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Table:
         value = self.data[name]
         if type(value) not in kinds:
             wanted = " or ".join(_TYPE_NAMES[kind] for kind in kinds)
-            self.refuse(name, f"{_shown(value)} is not {wanted}")
+            self.refuse(name, f"{shown(value)} is not {wanted}")
             return default
         try:
             return check(value)
@@ -104,7 +104,7 @@ class Table:
 
         def check(value: int) -> int:
             if not low <= value <= high:
-                raise Refused(f"{value} is out of range", f"a whole number from {low} to {high}")
+                raise Refused(f"{shown(value)} is out of range", f"a whole number from {low} to {high}")
             return value
 
         return self.value(name, (int,), default, check)
@@ -115,12 +115,12 @@ class Table:
         values = self.data.get(name, [])
         if not isinstance(values, list):
             hint = f'write ["{values}"]' if isinstance(values, str) and values.isprintable() else ""
-            self.refuse(name, f"{_shown(values)} is not a list", hint)
+            self.refuse(name, f"{shown(values)} is not a list", hint)
             return []
         good: list[T] = []
         for value in values:
             if not isinstance(value, str):
-                self.refuse(name, f"{_shown(value)} in the list is not text in quotes")
+                self.refuse(name, f"{shown(value)} in the list is not text in quotes")
                 continue
             try:
                 good.append(check(value))
@@ -133,15 +133,15 @@ class Table:
         self._asked.append(name)
         values = self.data.get(name, {})
         if not isinstance(values, dict):
-            self.refuse(name, f"{_shown(values)} is not a table", f'write {name} = {{ NAME = "value" }}')
+            self.refuse(name, f"{shown(values)} is not a table", f'write {name} = {{ NAME = "value" }}')
             return {}
         good: dict[str, str] = {}
         for key, value in values.items():
             if isinstance(value, str):
                 good[key] = value
                 continue
-            hint = f'write {key} = "{str(value).lower()}"' if isinstance(value, (int, float)) else ""
-            self.refuse(name, f"the value {_shown(value)} of {key} is not text in quotes", hint)
+            hint = f'write {key} = "{shown(value)}"' if isinstance(value, (int, float)) else ""
+            self.refuse(name, f"the value {shown(value)} of {key} is not text in quotes", hint)
         return good
 
     def asked(self, name: str) -> None:
@@ -167,12 +167,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f'did you mean "{close[0]}"?'
     return f"known: {', '.join(words)}" if words else ""
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (dict, list)):
-        return "a table" if isinstance(value, dict) else "a list"
-    text = repr(value) if isinstance(value, (str, int, float)) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

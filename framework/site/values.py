@@ -38,6 +38,18 @@ class Refused(ValueError):
         super().__init__(f"{reason}; {hint}" if hint else reason)
 
 
+def shown(value: object) -> str:
+    """A value of a site file as messages show it, never long: `true`, `'text'`, `5`, `a table`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list)):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a number that long"
+    text = repr(value) if isinstance(value, (str, int, float)) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def check_name(text: str) -> str:
     """A name of the site or of a back end: it becomes a file name, a URL prefix and part of an account's name."""
     if not text:
@@ -194,6 +206,8 @@ def check_directory_name(text: str) -> Path:
     """An absolute directory that the site makes for itself: plain characters, safe in every configuration."""
     if not text.startswith("/"):
         raise Refused(f"{text!r} is not an absolute path", f'write "/{text}"' if text else "")
+    if "//" in text:
+        raise Refused(f"{text!r} has an empty segment", f'write "{re.sub("/+", "/", text)}"')
     path = Path(text)
     if ".." in path.parts:
         raise Refused(f"{text!r} goes through ..")
@@ -242,5 +256,5 @@ def check_size(value: int | str) -> int:
             raise Refused(f"{value!r} is not a size", 'a number of bytes, or text such as "16 MiB"')
         value = int(match[1]) * _UNITS[match[2]]
     if not 1024 <= value <= MAX_REQUEST_SIZE:
-        raise Refused(f"{value} bytes is out of range", "from 1 KiB to 1024 GiB")
+        raise Refused(f"{shown(value)} bytes is out of range", "from 1 KiB to 1024 GiB")
     return value

@@ -29,6 +29,7 @@ application = "appliance.status:app"
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "static").mkdir()
     (tmp_path / "code").mkdir()
+    (tmp_path / "circle").symlink_to("circle")
     return tmp_path
 
 
@@ -295,6 +296,11 @@ APPLICATION = 'application = "appliance.status:app"'
         (changed(APPLICATION, APPLICATION + '\npath = ["nope"]'), "backend.status.path", "no folder", ""),
         (changed(APPLICATION, APPLICATION + '\npath = "code"'), "backend.status.path", "not a list", '["code"]'),
         (changed(APPLICATION, APPLICATION + '\nprefix = "status"'), "backend.status.prefix", "begin with /", "/status"),
+        (changed(APPLICATION, APPLICATION + f"\nworkers = 0x{'f' * 5000}"), "backend.status.workers", "that long",
+         "64"),
+        (changed(APPLICATION, APPLICATION + f'\npath = ["{"x" * 300}"]'), "backend.status.path",
+         "cannot be looked", ""),
+        (changed(APPLICATION, APPLICATION + '\npath = ["circle"]'), "backend.status.path", "folder", ""),
         (changed("[[host]]", "[host]"), "host", "list of tables", "[[host]]"),
         (changed("[backend.status]", "[backend]"), "backend.application", "not a table", "[backend."),
     ],
@@ -376,6 +382,7 @@ def test_home_beside_a_back_end_at_the_root_is_a_warning(folder: Path) -> None:
         ("\n\nname = \n", 3, "not TOML"),
         ('[site]\nname = "a"\nname = "b"\n', None, "not TOML"),
         ("a = " + "[" * 100_000, None, "not TOML"),
+        ("a = " + "1" * 5000, None, "not TOML"),
     ],
 )
 def test_what_is_no_toml_is_said_with_the_line_where_known(
