@@ -18,6 +18,7 @@ __all__ = [
     "add_group",
     "add_user",
     "group_id",
+    "members_of",
     "processes_of",
     "remove_group",
     "remove_user",
@@ -49,6 +50,11 @@ def group_id(name: str) -> int | None:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         return None
+
+
+def members_of(gid: int) -> list[tuple[str, int]]:
+    """The users, with their uids, whose primary group it is."""
+    return [(account.pw_name, account.pw_uid) for account in pwd.getpwall() if account.pw_gid == gid]
 
 
 def add_group(name: str) -> int:

@@ -114,7 +114,7 @@ def _prove(spec: Spec) -> None:
     problems = prove(spec.privileges)
     if problems:
         raise BackendError(
-            "does not start with rights wider than declared: " + "; ".join(problems), code=EXIT_PRIVILEGES
+            "does not start, its rights are not as declared: " + "; ".join(problems), code=EXIT_PRIVILEGES
         )
 
 

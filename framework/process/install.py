@@ -194,7 +194,7 @@ def removal_steps(record: Record) -> Iterator[Step]:
     for name, uid in record.users.items():
         yield _user_removal(name, uid)
     for name, gid in record.groups.items():
-        yield _group_removal(name, gid)
+        yield _group_removal(name, gid, record)
     outermost = _outermost(record.directories)
     for path in sorted(outermost, key=lambda path: record.path.is_relative_to(path)):
         yield _directory_removal(Path(path), record)
@@ -218,11 +218,15 @@ def _user_removal(name: str, uid: int) -> Step:
     return Step(f"user {name}", found != uid, lambda: accounts.remove_user(name), note)
 
 
-def _group_removal(name: str, gid: int) -> Step:
+def _group_removal(name: str, gid: int, record: Record) -> Step:
     def apply() -> None:
         if accounts.group_id(name) == gid:  # userdel may have taken a user's own group with it
             accounts.remove_group(name)
 
     found = accounts.group_id(name)
-    note = f"gid {gid}" if found == gid else "is not the one that setup made" if found is not None else ""
-    return Step(f"group {name}", found != gid, apply, note)
+    if found != gid:
+        return Step(f"group {name}", True, apply, "is not the one that setup made" if found is not None else "")
+    others = [user for user, uid in accounts.members_of(gid) if record.users.get(user) != uid]
+    if others:
+        return Step(f"group {name}", True, apply, f"is the group of {', '.join(others)}")
+    return Step(f"group {name}", False, apply, f"gid {gid}")

@@ -35,7 +35,7 @@ PASSED_ENVIRONMENT = ("FASTCORE_PURE", "FASTCORE_REQUIRE_COMPILED", "TZ")
 
 
 class PrivilegeError(Exception):
-    """A name that does not exist, a step that the kernel refused, or an end state wider than declared."""
+    """A name that does not exist, a step that the kernel refused, or an end state that is not as declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def apply(drop: Drop) -> None:
             raise PrivilegeError(f"privileges, step {name!r}: {error.strerror or error}{_where(error)}") from error
     problems = prove(drop.privileges.to_spec())
     if problems:
-        raise PrivilegeError("wider than declared: " + "; ".join(problems))
+        raise PrivilegeError("rights are not as declared: " + "; ".join(problems))
 
 
 def _where(error: OSError) -> str:

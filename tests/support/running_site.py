@@ -117,6 +117,13 @@ def attempt(action):
 '''
 
 
+def toml(value: Any) -> str:
+    """A text, number, list of these, or table of texts as TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {json.dumps(text)}" for key, text in value.items()) + " }"
+    return json.dumps(value)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -175,7 +182,7 @@ class RunningSite:
         tables += [(f"[backend.{name}]", keys) for name, keys in self.backends.items()]
         lines = []
         for header, keys in tables:
-            lines += [header, *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""]
+            lines += [header, *(f"{key} = {toml(value)}" for key, value in keys.items()), ""]
         self.file.write_text("\n".join(lines))
 
     # ---- sitectl
@@ -187,7 +194,14 @@ class RunningSite:
         return subprocess.run(
             self.command(command, str(self.file), *options),
             **(
-                {"capture_output": True, "text": True, "timeout": 60, "env": self.environment, "check": False}
+                {
+                    "capture_output": True,
+                    "text": True,
+                    "timeout": 60,
+                    "cwd": self.folder,
+                    "env": self.environment,
+                    "check": False,
+                }
                 | keywords
             ),
         )
@@ -206,6 +220,7 @@ class RunningSite:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env=self.environment,
+                cwd=self.folder,
             )
         eventually(
             f"the site is up; it said: {self.said()}",
