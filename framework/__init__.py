@@ -12,7 +12,7 @@ Public names, each loaded when first used:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as typing's, without importing it
 
 if TYPE_CHECKING:
     from framework.app import App
@@ -56,13 +56,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module 'framework' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"framework.{module}"), name)
+    value: object = getattr(import_module(f"framework.{module}"), name)
     globals()[name] = value
     return value
 

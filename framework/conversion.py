@@ -15,10 +15,12 @@ from framework.signatures import EMPTY
 
 Converter = Callable[[str], Any]
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,3})?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+MAX_DIGITS = 4000
+"""Digits of an integer in a path; Python itself refuses more than 4300."""
+
+_NUMBER = r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,3})?"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 
@@ -56,14 +58,15 @@ def converter_for(annotation: Any) -> Converter | None:
 
 def to_int(text: str) -> int:
     """ASCII digits with or without a sign."""
-    if not _INTEGER.fullmatch(text):
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isdigit() and digits.isascii()) or len(digits) > MAX_DIGITS:
         raise ValueError(f"no integer: {text[:40]!r}")
     return int(text)
 
 
 def to_float(text: str) -> float:
     """A decimal number, with or without an exponent; no "nan" and no "inf"."""
-    if not _NUMBER.fullmatch(text):
+    if not re.fullmatch(_NUMBER, text):
         raise ValueError(f"no number: {text[:40]!r}")
     value = float(text)
     if value in (float("inf"), float("-inf")):
@@ -130,9 +133,9 @@ def _by_class(kind: type) -> Converter | None:
     return None
 
 
-def _matching(pattern: re.Pattern[str], convert: Converter) -> Converter:
+def _matching(pattern: str, convert: Converter) -> Converter:
     def to_value(text: str) -> Any:
-        if not pattern.fullmatch(text):
+        if not re.fullmatch(pattern, text):
             raise ValueError(f"not of the form: {text[:40]!r}")
         return convert(text)
 

@@ -89,7 +89,7 @@ STYLE = (
 )
 """The style sheet of error pages; a Content-Security-Policy may allow it by its hash, `style_hash()`."""
 
-_ILLEGAL_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 section 2.2
+_ILLEGAL_IN_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # XML 1.0 section 2.2
 
 
 class HTTPError(Exception):
@@ -158,7 +158,7 @@ def format_traceback(error: BaseException) -> str:
 
 def escape(text: str) -> str:
     """`text` for an XHTML element or attribute; characters that XML does not have become U+FFFD."""
-    text = _ILLEGAL_IN_XML.sub("\ufffd", text)
+    text = re.sub(_ILLEGAL_IN_XML, "\ufffd", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 

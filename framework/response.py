@@ -9,21 +9,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
-from framework.cookies import Cookie
 from framework.files import FileBody, content_type_of, open_regular
 from framework.headers import check_header, http_date
+
+if TYPE_CHECKING:
+    from framework.cookies import Cookie
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 JSON = ("Content-Type", "application/json")
 BYTES = ("Content-Type", "application/octet-stream")
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@runtime_checkable
 class Page(Protocol):
     """A document that can be sent as one of several media types, in the server's order of preference."""
 
@@ -78,7 +79,7 @@ class Response:
     def _of(cls, body: bytes | Iterable[bytes], status: int, headers: list[tuple[str, str]]) -> Response:
         """As the constructor, for headers that are known to be right."""
         self = cls.__new__(cls)
-        if status != 200 and (type(status) is not int or not 200 <= status <= 599):
+        if type(status) is not int or not 200 <= status <= 599:
             raise ValueError(f"the status of a Response is from 200 to 599, not {status!r}")
         self.status = status
         self.headers = headers
@@ -221,6 +222,8 @@ class Response:
         Browsers take a `secure` cookie over HTTPS and from localhost only: ``secure=request.scheme == "https"`` where
         the site is plain HTTP. Raises ValueError for what no browser takes.
         """
+        from framework.cookies import Cookie
+
         cookie = Cookie(
             name,
             value,
@@ -283,7 +286,7 @@ def check_location(location: str, *, external: bool) -> None:
         raise ValueError(f"a redirect has no spaces or control characters: {location!r}")
     if "\\" in location:
         raise ValueError(f"browsers read a backslash as a slash, so a redirect has none: {location!r}")
-    scheme = _SCHEME.match(location)
+    scheme = re.match(_SCHEME, location)
     if scheme is None and not location.startswith("//"):
         return
     if not external:

@@ -174,14 +174,10 @@ def is_deeper(body: bytes, payload: Any, limit: int) -> bool:
     """Whether lists and objects are nested deeper than `limit`."""
     if body.count(b"[") + body.count(b"{") <= limit:
         return False
-    level = [payload]
-    for _ in range(limit + 1):
-        level = [
-            child
-            for value in level
-            if isinstance(value, list | dict)
-            for child in (value.values() if isinstance(value, dict) else value)
-        ]
-        if not level:
-            return False
-    return any(isinstance(value, list | dict) for value in level)
+    level, depth = [payload], 0
+    while containers := [value for value in level if isinstance(value, list | dict)]:
+        depth += 1
+        if depth > limit:
+            return True
+        level = [child for value in containers for child in (value.values() if isinstance(value, dict) else value)]
+    return False
