@@ -130,8 +130,10 @@ cdef class Exchange:
 
     cdef int advance(self) except -1:
         """Take the application's next piece that is not empty, or finish."""
+        if self.iterator is None:
+            return self.finish()
         try:
-            while self.iterator is not None and self.piece is None:
+            while self.piece is None:
                 PyContext_Enter(self.context)
                 try:
                     piece = next(self.iterator)

@@ -114,8 +114,11 @@ class Exchange:
     def _advance(self) -> None:
         """Take the application's next piece that is not empty into `_rest`, or finish."""
         iterator = self._iterator
+        if iterator is None:
+            self._finish()
+            return
         try:
-            while iterator is not None and self._rest is None:
+            while self._rest is None:
                 piece = self._context.run(next, iterator)
                 if type(piece) is not bytes:
                     raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")

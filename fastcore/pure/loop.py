@@ -338,7 +338,7 @@ class WorkerLoop:
             self._complain(f"closed a connection that does not speak FastCGI: {error}")
             self._close(channel)
             return
-        if channel.pending_bytes > MAX_REPLY_BYTES:
+        if channel.pending_bytes + len(channel.unsent) > MAX_REPLY_BYTES + self.limits.output_buffer:
             self._complain("closed a connection that asks on and on and reads no answers")
             self._close(channel)
             return

@@ -1,0 +1,179 @@
+"""Applications that the server tests run: what they do is chosen by the path."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from wsgiref.validate import validator
+
+STATE = {"requests": 0}
+
+
+class Chunks:
+    """A body that writes down in a file that it was closed, and how often."""
+
+    def __init__(self, count: int, size: int, path: str, pause: float = 0.0) -> None:
+        self.count, self.size, self.path, self.pause = count, size, path, pause
+
+    def __iter__(self):
+        for number in range(self.count):
+            if self.pause:
+                time.sleep(self.pause)
+            yield b"%d" % (number % 10) * self.size
+
+    def close(self) -> None:
+        if self.path:
+            with open(self.path, "a") as file:
+                file.write("closed\n")
+
+
+def native(request):
+    """The native application of the tests."""
+    STATE["requests"] += 1
+    path = request.get("PATH_INFO", "/")
+    query = request.get("QUERY_STRING", "")
+    text = [("Content-Type", "text/plain")]
+    match path:
+        case "/hello":
+            return 200, text, b"hello"
+        case "/bytes":
+            return b"<b>bare bytes</b>"
+        case "/echo":
+            return 200, text, request.body.read()
+        case "/length":
+            return 200, text, b"%d %d" % (request.content_length, len(request.body.read()))
+        case "/environ":
+            return 200, text, repr(sorted(request.environ.items())).encode()
+        case "/pid":
+            return 200, text, b"%d" % os.getpid()
+        case "/boom":
+            raise RuntimeError("secret inner text")
+        case "/exit":
+            sys.exit(3)
+        case "/die":
+            os._exit(9)
+        case "/errors":
+            request.write_error("first complaint\n")
+            return 200, text, b"complained"
+        case "/many":
+            count, size, *rest = query.split(",")
+            return 200, text, Chunks(int(count), int(size), rest[0] if rest else "")
+        case "/slow":
+            count, pause, *rest = query.split(",")
+            return 200, text, Chunks(int(count), 1, rest[0] if rest else "", float(pause))
+        case "/late":
+            return 200, text, late()
+        case "/early":
+            return 200, text, early()
+        case "/big":
+            return 200, text, bytes(int(query))
+        case "/short":
+            return 200, [("Content-Length", "10")], iter([b"four"])
+        case "/over":
+            return 200, [("Content-Length", "4")], iter([b"fo", b"urteen"])
+        case "/mismatch":
+            return 200, [("Content-Length", "10")], b"four"
+        case "/bad-header":
+            return 200, [("X-Evil", "a\r\nSet-Cookie: b")], b""
+        case "/bad-status":
+            return "200 OK", [], b""
+        case "/bad-body":
+            return 200, [], "text"
+        case "/bad-chunk":
+            return 200, [], iter([b"good", "bad"])
+        case "/nothing":
+            return None
+        case "/empty":
+            return 200, text, b""
+        case "/status":
+            return int(query), [], b"body"
+        case _:
+            return 404, text, path.encode("latin-1")
+
+
+def late():
+    """A body that fails after its beginning."""
+    yield b"so far so good"
+    raise RuntimeError("secret inner text")
+
+
+def early():
+    """A body that fails before its beginning."""
+    raise RuntimeError("secret inner text")
+    yield b""
+
+
+def wsgi(environ, start_response):
+    """The WSGI application of the tests."""
+    path = environ["PATH_INFO"]
+    query = environ.get("QUERY_STRING", "")
+    headers = [("Content-Type", "text/plain")]
+    if path == "/write":
+        write = start_response("200 OK", headers)
+        write(b"written ")
+        write(b"first ")
+        return [b"returned"]
+    if path == "/replace":
+        try:
+            start_response("200 OK", headers)
+            raise RuntimeError("late change of mind")
+        except RuntimeError:
+            start_response("503 Sorry", headers, sys.exc_info())
+        return [b"replaced"]
+    if path == "/replace-while-iterating":
+        return replace_while_iterating(start_response, headers)
+    if path == "/twice":
+        start_response("200 OK", headers)
+        start_response("200 OK", headers)
+        return []
+    if path == "/never":
+        return []
+    if path == "/lazy":
+        return lazy(start_response, headers)
+    if path == "/file":
+        start_response("200 OK", headers)
+        return environ["wsgi.file_wrapper"](open(query, "rb"), 1000)  # noqa: SIM115 (the server closes it)
+    if path == "/input":
+        start_response("200 OK", headers)
+        stream = environ["wsgi.input"]
+        return [stream.read(3), b"|", stream.readline(), b"|", stream.readline(4), b"|", b"".join(stream), b"|", stream.read()]
+    if path == "/errors":
+        environ["wsgi.errors"].write("written\n")
+        environ["wsgi.errors"].writelines(["line one\n", "line two\n"])
+        environ["wsgi.errors"].flush()
+        start_response("200 OK", headers)
+        return [b""]
+    if path == "/keys":
+        start_response("200 OK", headers)
+        shown = {key: repr(value) for key, value in environ.items() if key.startswith("wsgi.") and isinstance(value, (bool, tuple, str))}
+        return [repr(sorted(shown.items())).encode()]
+    if path == "/chunks":
+        start_response("200 OK", headers)
+        return Chunks(3, 5, query)
+    start_response("200 OK", [*headers, ("Content-Length", "5")])
+    return [b"hello"]
+
+
+def lazy(start_response, headers):
+    """A generator that calls start_response() when it is first advanced, and yields nothing at first."""
+    start_response("201 Created", headers)
+    yield b""
+    yield b"lazily"
+
+
+def replace_while_iterating(start_response, headers):
+    start_response("200 OK", headers)
+    try:
+        raise RuntimeError("before the first byte")
+    except RuntimeError:
+        start_response("500 Oops", headers, sys.exc_info())
+    yield b"replaced"
+    try:
+        raise RuntimeError("after the first byte")
+    except RuntimeError:
+        start_response("500 Too late", headers, sys.exc_info())
+    yield b"never seen"
+
+
+valid = validator(wsgi)

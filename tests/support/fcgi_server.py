@@ -1,0 +1,118 @@
+"""A real server process for tests, and raw sockets to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import wire
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Server:
+    """`python -m fastcore` with an application of tests/support/applications.py, on a unix socket of its own."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], application: str = "native", *options: str) -> None:
+        self.path = directory / "s"
+        self.log_path = directory / "log"
+        self.address = f"unix:{self.path}"
+        self._command = [sys.executable, "-m", "fastcore", "--bind", self.address]
+        self._command += ["--interface", "native" if application == "native" else "wsgi", *options]
+        self._command += ["--path", str(ROOT / "tests" / "support"), f"applications:{application}"]
+        self._environment = {**environment, "PYTHONPATH": str(ROOT)}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Server:
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.wait_for(lambda: self.path.exists(), "the socket")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def wait_for(self, condition, what: str, seconds: float = 15.0) -> None:
+        """Look again and again until it is so; fail with the log where it never is."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process is not None
+            if self.process.poll() is not None and what == "the socket":
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log}")
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {seconds:g} s for {what}:\n{self.log}")
+            time.sleep(0.01)
+
+    def connect(self, timeout: float = 10.0) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.connect(str(self.path))  # waits where the queue is full
+        sock.settimeout(timeout)
+        return sock
+
+    def ask(self, data: bytes = b"", **parameters: str) -> wire.Answer:
+        """One request on a connection of its own."""
+        with self.connect() as sock:
+            sock.sendall(data or wire.request(flags=0, **parameters))
+            return wire.answer(read_to_end(sock))
+
+    def settle(self) -> None:
+        """Wait until the server serves, so that what it has open now is what it keeps open."""
+        self.ask(PATH_INFO="/")
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    """All bytes until the server closes."""
+    parts = []
+    while part := sock.recv(1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_answer(sock: socket.socket, request_id: int = 1) -> wire.Answer:
+    """The answer to one request of a connection that stays open; the other ids' records are dropped."""
+    data = b""
+    found = []
+    while not any(record.type == wire.END and record.id == request_id for record in found):
+        part = sock.recv(1 << 20)
+        assert part, f"closed before the end of the answer: {found!r}"
+        data += part
+        while len(data) >= 8 and len(data) >= 8 + (length := int.from_bytes(data[4:6], "big")) + data[6]:
+            end = 8 + length + data[6]
+            found += wire.records(data[:end])
+            data = data[end:]
+    return wire.answer(found, request_id)
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Whether the peer has closed without a further byte."""
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
