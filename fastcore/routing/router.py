@@ -7,7 +7,7 @@ raises for any text. How it is found is the matcher's business (`fastcore.pure.m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcore import implementation
 from fastcore.routing import reverse
@@ -21,6 +21,9 @@ from fastcore.routing.errors import (
 )
 from fastcore.routing.patterns import Route, describe_target, read_table
 from fastcore.routing.shorthand import CONVERTERS, Converter
+
+if TYPE_CHECKING:
+    from fastcore.routing.analysis import Analysis, Explanation, Overlap, Undecided, Unreachable
 
 
 class Resolved(NamedTuple):
@@ -59,6 +62,7 @@ class Router:
         """`match(path) -> (target, {parameter: text}) | None`; groups that took no part are left out."""
         self._by_target = _group_by_target(self.routes)
         self._by_name = {route.name: [route] for route in self.routes if route.name is not None}
+        self._analysed: Analysis | None = None
         self._templates: dict[tuple[int, frozenset[str]], reverse.Template] = {}
 
     def resolve(self, path: str) -> Resolved | None:
@@ -124,6 +128,59 @@ class Router:
                 raise ParameterError(f"in the result {path!r} {name!r} would be read as {own[name]!r}, not {text!r}")
         if found is not None and found[0] != route.index:
             raise ShadowedError(f"{path!r} is taken by {self.routes[found[0]]!r}")
+
+    def unreachable(self) -> list[Unreachable]:
+        """The routes that can never win, exactly, each with those that take all its paths and an example.
+
+        Routes of which this is not known (they have no automaton, or a huge one) are in `undecided()` instead.
+        """
+        from fastcore.routing.analysis import Unreachable
+
+        return [verdict for verdict in self._analysis().verdicts() if isinstance(verdict, Unreachable)]
+
+    def undecided(self) -> list[Undecided]:
+        """The routes of which `unreachable` cannot tell, each with the reason."""
+        from fastcore.routing.analysis import Undecided
+
+        return [verdict for verdict in self._analysis().verdicts() if isinstance(verdict, Undecided)]
+
+    def overlaps(self) -> list[Overlap]:
+        """The pairs of routes that match a common path, each with an example and the route that wins it.
+
+        Routes without an automaton are left out. Raises OverflowError for a table that is too tangled.
+        """
+        return self._analysis().overlaps()
+
+    def explain(self, path: str) -> Explanation:
+        """What each route makes of a path and which one wins; `print` it. For people, not for the request path."""
+        from fastcore.routing.analysis import explain
+
+        return explain(self.routes, self._matcher.find, path)
+
+    def slow_routes(self) -> list[Undecided]:
+        """The routes for which time linear in the path is not promised since `re` matches or captures them, and why."""
+        from fastcore.routing.listing import find_slow
+
+        return find_slow(self.routes)
+
+    def source(self) -> str:
+        """The table as it is compiled: the automaton's nodes and edges, and the program of each route's captures."""
+        from fastcore.routing.listing import list_table
+
+        return list_table(self.routes)
+
+    def drawing(self) -> str:
+        """The automaton as an SVG image, for small tables and for documentation."""
+        from fastcore.routing.drawing import draw
+
+        return draw(self.routes)
+
+    def _analysis(self) -> Analysis:
+        if self._analysed is None:
+            from fastcore.routing.analysis import Analysis
+
+            self._analysed = Analysis(self.routes, self._matcher.find)
+        return self._analysed
 
     def __len__(self) -> int:
         return len(self.routes)

@@ -72,13 +72,17 @@ class Simulation:
 
     def start(self) -> State:
         """The state before the first character."""
-        return self._close([nfa.ROOT << OWES_BITS], None)
+        return self._prune(self.follow([nfa.ROOT << OWES_BITS], None))
 
     def step(self, state: State, codepoint: int) -> State:
         """The state after one more character."""
+        return self._prune(self.follow(self.advance(state.threads, codepoint), codepoint))
+
+    def advance(self, threads: Iterable[int], codepoint: int) -> list[int]:
+        """Where these threads are after a character, before they follow free edges."""
         charsets = self.automaton.charsets
         after: list[int] = []
-        for thread in state.threads:
+        for thread in threads:
             node, owed = thread >> OWES_BITS, thread & OWES_MASK
             carried = self._pay(owed, codepoint) if owed else 0
             if carried < 0:
@@ -88,7 +92,7 @@ class Simulation:
             for number, to in self.character_edges[node]:
                 if codepoint in charsets[number]:
                     after.append(to << OWES_BITS | carried)
-        return self._close(after, codepoint)
+        return after
 
     def _pay(self, owed: int, codepoint: int) -> int:
         """What is owed after this character; -1: the promise is broken."""
@@ -102,8 +106,8 @@ class Simulation:
                 return -1
         return OWES_END if owed & OWES_LAST_NEWLINE else 0
 
-    def _close(self, threads: Iterable[int], previous: int | None) -> State:
-        """Follows free edges; `previous` is the character just consumed, None at the start."""
+    def follow(self, threads: Iterable[int], previous: int | None) -> set[int]:
+        """These threads and all that free edges lead to; `previous` is the character just consumed, None at the start."""
         stack = list(threads)
         seen = set(stack)
         while stack:
@@ -115,7 +119,7 @@ class Simulation:
                 if promised >= 0 and following not in seen:
                     seen.add(following)
                     stack.append(following)
-        return self._prune(seen)
+        return seen
 
     def _prune(self, seen: Iterable[int]) -> State:
         first_route, exit_of = self.automaton.first_route, self.exit_of
