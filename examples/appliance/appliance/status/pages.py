@@ -56,7 +56,7 @@ def processes(request: Request) -> Document:
     )  # fmt: skip
     rows, count = process_rows(sampler, order, limit)
     frame.add_live_sign(frame.add_title(main, "Processes", "What runs, and what it uses of one processor."))
-    card = main.add("section", class_="card", aria_label="Processes")
+    card = main.add("div", class_="card")
     here = request.get_url("status:processes")
     shown = f" processes are visible to user {frame.user()}. The first {limit} by {order.value} are shown."
     card.add_paragraph(Element("span", str(count), data_text="count"), shown, class_="soft")
