@@ -103,6 +103,9 @@ class Server:
         line = connection.read()
         if line is None:
             return
+        if connection.held:  # it waits for the end; now it has left
+            self._drop(number)
+            return
         answer: dict[str, Any] = {}
         if line:
             request = _parse(line)
@@ -110,7 +113,6 @@ class Server:
             connection.answer(answer)
         if answer.get("stopping"):
             connection.held = True
-            self._unwatch(number)
         else:
             self._drop(number)
 
@@ -130,8 +132,8 @@ class Server:
 
     def close(self) -> None:
         """Close all, the held ones too: for those who wait, this is the sign that all has ended."""
-        for connection in self._connections.values():
-            connection.channel.close()
+        for number in list(self._connections):
+            self._drop(number)
         self._unwatch(self._listener.fileno())
         self._listener.close()
         self._path.unlink(missing_ok=True)
