@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framework.xhtml.development import XHTMLWarning as XHTMLWarning
-    from framework.xhtml.development import development as development
+    from framework.xhtml.developing import XHTMLWarning as XHTMLWarning
+    from framework.xhtml.developing import development as development
     from framework.xhtml.document import Document as Document
     from framework.xhtml.escape import Trusted as Trusted
     from framework.xhtml.forms import Form as Form
@@ -39,9 +39,9 @@ _HOMES = {
     "Node": "nodes",
     "Streamed": "nodes",
     "Trusted": "escape",
-    "XHTMLWarning": "development",
+    "XHTMLWarning": "developing",
     "charts_js": "theme",
-    "development": "development",
+    "development": "developing",
     "theme_css": "theme",
 }
 

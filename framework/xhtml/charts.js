@@ -29,7 +29,7 @@ function scale(series, data, rounded) {
   const all = series.flatMap(known);
   const low = data.minimum === undefined ? Math.min(...(all.length ? all : [0])) : Number(data.minimum);
   let high = data.maximum === undefined ? Math.max(...(all.length ? all : [low + 1])) : Number(data.maximum);
-  if (high <= low) high = low + 1;
+  if (high <= low) high = low + Math.max(1, Math.abs(low) * 1e-6);
   if (rounded && data.maximum === undefined) high = low + nice(high - low);
   return [low, high];
 }

@@ -17,6 +17,7 @@ MAX_POINTS = 10_000
 """Most values of one series; more would draw several on one pixel."""
 
 SERIES_STYLES = 6
+_LARGEST = 1e300
 Values = Sequence[float | None]
 
 
@@ -152,7 +153,10 @@ def bar_chart(
 
 
 def _checked(values: Iterable[float | None]) -> list[float | None]:
-    points = [None if value is None or not math.isfinite(value) else float(value) for value in values]
+    points = [
+        None if value is None or not math.isfinite(value) else max(-_LARGEST, min(_LARGEST, float(value)))
+        for value in values
+    ]
     if len(points) > MAX_POINTS:
         raise ValueError(f"a chart shows at most {MAX_POINTS} values, not {len(points)}")
     return points
@@ -164,7 +168,7 @@ def scale(series: Iterable[Values], minimum: float | None, maximum: float | None
     low = min(known, default=0.0) if minimum is None else minimum
     high = max(known, default=low + 1) if maximum is None else maximum
     if high <= low:
-        high = low + 1
+        high = low + max(1.0, abs(low) * 1e-6)
     return float(low), float(high)
 
 

@@ -172,18 +172,17 @@ class Document:
 
     def __str__(self) -> str:
         self._look()
-        return f"{DOCTYPE}{self.html}\n"
+        return f"{DOCTYPE}{self.html}"
 
     def encode(self) -> bytes:
         """The page as UTF-8 bytes, for either media type."""
         self._look()
-        return DOCTYPE.encode() + self.html.encode() + b"\n"
+        return DOCTYPE.encode() + self.html.encode()
 
     def __iter__(self) -> Iterator[bytes]:
         """The page in chunks of UTF-8, made while they are taken; see `Streamed`."""
         self._look()
-        yield from serialise.stream(self.html, DOCTYPE)
-        yield b"\n"
+        return serialise.stream(self.html, DOCTYPE)
 
     def by_id(self, id: str) -> Element | None:
         """The element that has the id, or None."""

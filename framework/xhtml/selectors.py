@@ -42,7 +42,15 @@ def compile_selector(selector: str) -> Test:
 
 def _split(selector: str) -> list[str]:
     """At commas outside of quotes."""
-    return re.findall(r"""((?:[^,"']|"[^"]*"|'[^']*')+)""", selector) or [""]
+    parts, quote = [""], ""
+    for character in selector:
+        if character == "," and not quote:
+            parts.append("")
+            continue
+        if character in "\"'":
+            quote = "" if character == quote else quote or character
+        parts[-1] += character
+    return parts
 
 
 def _alternative(text: str, selector: str) -> Test:

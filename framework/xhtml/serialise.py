@@ -7,6 +7,7 @@ changed here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ _NAMESPACES = {"html": XHTML_NAMESPACE, "svg": SVG_NAMESPACE, "math": MATHML_NAM
 _TEXT_ONLY = frozenset(["title", "textarea", "iframe"])
 _SPECIAL = VOID_ELEMENTS | _TEXT_ONLY | {"html", "svg", "math", "script", "style", "pre"}
 _IMAGES = frozenset(["img", "image", "input", "source", "feImage", "video"])
+_REFRESH = re.compile(r"([\s\d.]*[;,\s]*(?:url\s*=\s*)?['\"]?)(.*)", re.IGNORECASE | re.DOTALL)
 _prefixes: dict[str, str] = {}
 
 plain: Any = None
@@ -73,7 +75,7 @@ def attribute_text(element: Element) -> str:
             continue
         prefix = _prefixes.get(name) or _prefix(name)
         if prefix is None:
-            text += _special_attribute(element.tag, name, value)
+            text += _special_attribute(element, name, value)
         elif type(value) is str:
             text += f'{prefix}{escape.attribute(value)}"'
         elif value is True:
@@ -98,7 +100,8 @@ def value_text(value: Any) -> str:
     return str(value)
 
 
-def _special_attribute(tag: str, name: str, value: Any) -> str:
+def _special_attribute(element: Element, name: str, value: Any) -> str:
+    tag = element.tag
     if name in TRUE_FALSE_ATTRIBUTES or name.startswith("aria-"):
         text = str(value).lower() if isinstance(value, bool) else value_text(value)
     elif value is False:
@@ -115,8 +118,8 @@ def _special_attribute(tag: str, name: str, value: Any) -> str:
         text = _url(tag, name, value)
     elif name in ANIMATED_ATTRIBUTES and tag in ("animate", "set"):
         text = ";".join(escape.url(part) for part in value_text(value).split(";"))
-    elif name == "content" and tag == "meta":
-        text = _meta_content(value_text(value))
+    elif name == "content" and tag == "meta" and str(element.get("http-equiv", "")).strip().lower() == "refresh":
+        text = _refresh(value_text(value))
     else:
         text = value_text(value)
     return f' {name}="{escape.attribute(text)}"'
@@ -128,11 +131,11 @@ def _url(tag: str, name: str, value: Any) -> str:
     return value_text(checked)
 
 
-def _meta_content(text: str) -> str:
-    """A refresh may carry a URL behind "url="; a script there is refused."""
-    head, separator, target = text.partition("=")
-    if separator and head.lower().rstrip().endswith("url") and escape.url(target.strip(" '\"")) is REFUSED_URL:
-        return f"{head}={REFUSED_URL}"
+def _refresh(text: str) -> str:
+    """The content of a refresh: seconds, and maybe a URL (HTML §4.2.5.3); a script there is refused."""
+    found = _REFRESH.match(text)
+    if found is not None and escape.url(found[2]) is REFUSED_URL:
+        return f"{found[1]}{REFUSED_URL}"
     return text
 
 

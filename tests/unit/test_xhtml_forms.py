@@ -1,0 +1,183 @@
+"""Forms: every field has a label; values, errors and choices are where they belong."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from framework.xhtml import Document, Element, Form
+
+
+class Level(Enum):
+    LOW = "low"
+    VERY_HIGH = "high"
+
+
+class Multi(dict[str, list[str]]):
+    """A form as a request holds it: names can come more than once."""
+
+    def getlist(self, name: str) -> list[str]:
+        return self.get(name, [])
+
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name)[0]
+
+
+@pytest.fixture
+def page() -> Document:
+    return Document("t")
+
+
+INPUTS = [
+    ("add_text", "text"), ("add_email", "email"), ("add_url", "url"), ("add_tel", "tel"), ("add_search", "search"),
+    ("add_number", "number"), ("add_range", "range"), ("add_date", "date"), ("add_time", "time"),
+    ("add_datetime", "datetime-local"), ("add_month", "month"), ("add_week", "week"), ("add_color", "color"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "type"), INPUTS)
+def test_input_has_label_value_help_and_error(page: Document, method: str, type: str) -> None:
+    form = page.body.add_form("/save", values={"a": "typed"}, errors={"a": ["one", "two"]})
+    element = getattr(form, method)("a", "Label", "given", help="Help", required=True)
+    assert element.get("type") == type
+    assert element.get("value") == "typed"
+    assert element.get("aria-invalid") is True
+    label = page.find(f"label[for={element.id}]")
+    assert label is not None
+    assert label.text == "Label required"
+    notes = [page.by_id(id).text for id in element.get("aria-describedby")]  # type: ignore[union-attr]
+    assert notes == ["Help", "one two"]
+    assert page.check() == []
+
+
+def test_value_of_the_caller_stands_until_something_was_typed(page: Document) -> None:
+    form = page.body.add_form(values={"a": ""})
+    assert form.add_text("a", "A", "given").get("value") == ""
+    assert form.add_date("b", "B", date(2030, 1, 2)).get("value") == "2030-01-02"
+    assert form.add_text("c", "C").get("value") is None
+
+
+def test_secret_and_file_are_never_written_back(page: Document) -> None:
+    form = page.body.add_form(values={"p": "secret", "f": "x", "h": "forged"})
+    form.add_password("p", "Password")
+    form.add_file("f", "File")
+    form.add_hidden("h", "ours")
+    text = str(page)
+    assert "secret" not in text
+    assert "forged" not in text
+    assert '<input type="hidden" name="h" value="ours"/>' in text
+    assert form.get("enctype") == "multipart/form-data"
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "expected"),
+    [
+        (Level, Level.VERY_HIGH, [("low", "Low", False), ("high", "Very high", True)]),
+        (["a", "b"], "b", [("a", "a", False), ("b", "b", True)]),
+        ([(1, "one"), (2, "two")], 1, [("1", "one", True), ("2", "two", False)]),
+        ({"Group": ["x"]}, None, [("x", "x", False)]),
+    ],
+)
+def test_select(page: Document, options: Any, value: Any, expected: Any) -> None:
+    select = page.body.add_form().add_select("s", "S", options, value)
+    found = [(o.get("value"), o.text, bool(o.get("selected"))) for o in select.find_all("option")]
+    assert found == expected
+    assert page.check() == []
+
+
+def test_select_several(page: Document) -> None:
+    form = page.body.add_form(values=Multi(s=["a", "c"]))
+    select = form.add_select("s", "S", ["a", "b", "c"], ["b"], multiple=True, prompt="none")
+    assert [option.text for option in select.find_all("option[selected]")] == ["a", "c"]
+
+
+def test_radio_group(page: Document) -> None:
+    form = page.body.add_form(values={"r": "high"}, errors={"r": "wrong"})
+    group = form.add_radio_group("r", "Level", Level, Level.LOW, help="Choose")
+    assert group.tag == "fieldset"
+    assert group.find("legend").text == "Level"  # type: ignore[union-attr]
+    inputs = group.find_all("input")
+    assert [(i.get("value"), bool(i.get("checked"))) for i in inputs] == [("low", False), ("high", True)]
+    assert len({i.id for i in inputs}) == 2
+    assert page.check() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "checked", "expected"),
+    [({}, True, True), ({}, False, False), ({"c": "on"}, False, True), (Multi(other=["x"]), True, False)],
+)
+def test_checkbox(page: Document, values: Any, checked: bool, expected: bool) -> None:
+    element = page.body.add_form(values=values).add_checkbox("c", "C", checked)
+    assert bool(element.get("checked")) is expected
+    assert page.check() == []
+
+
+def test_checkbox_group(page: Document) -> None:
+    group = page.body.add_form().add_checkbox_group("c", "C", ["a", "b", "c"], ["a", "c"])
+    assert [bool(i.get("checked")) for i in group.find_all("input")] == [True, False, True]
+
+
+def test_textarea_keeps_its_text(page: Document) -> None:
+    form = page.body.add_form(values={"t": "\n<line>"})
+    form.add_textarea("t", "T", "given", rows=3)
+    assert '<textarea id="field-t" name="t" rows="3">&#13;&lt;line&gt;</textarea>' in str(page)
+
+
+def test_fieldset_and_group_take_fields(page: Document) -> None:
+    form = page.body.add_form(values={"a": "typed"})
+    part = form.add_fieldset("Part").add_group(class_="row")
+    assert part.add_text("a", "A").get("value") == "typed"
+    assert page.check() == []
+
+
+def test_buttons_stand_together(page: Document) -> None:
+    form = page.body.add_form()
+    form.add_text("a", "A")
+    form.add_submit("Save", name="how", value="save", class_="x")
+    form.add_button("Try")
+    form.add_reset()
+    boxes = form.find_all("p.buttons")
+    assert len(boxes) == 1
+    assert [button.get("type") for button in boxes[0].elements] == ["submit", "button", "reset"]
+
+
+def test_error_summary_leads_to_the_fields(page: Document) -> None:
+    form = page.body.add_form(errors={"a": "is empty", "r": "is wrong", "gone": "lost"})
+    form.add_text("a", "Name", required=True)
+    form.add_radio_group("r", "Level", Level)
+    box = form.add_error_summary()
+    assert box is form.elements[0]
+    assert [(a.get("href"), a.text) for a in box.find_all("a")] == [  # type: ignore[union-attr]
+        ("#field-a", "Name: is empty"),
+        ("#field-r-low", "Level: is wrong"),
+    ]
+    assert "lost" in box.text  # type: ignore[union-attr]
+    assert page.check() == []
+    assert page.body.add_form().add_error_summary() is None
+
+
+def test_ids_of_two_forms_with_the_same_names_differ(page: Document) -> None:
+    one, two = page.body.add_form(), page.body.add_form()
+    ids = {form.add_text("a", "A").id for form in (one, two)} | {one.add_text("a", "A").id}
+    assert len(ids) == 3
+    assert page.body.add_form(id="mine").add_text("a", "A").id == "mine-a"
+    assert page.body.add_form().add_text("a", "A", id="own").id == "own"
+    assert page.check() == []
+
+
+def test_action_and_method(page: Document) -> None:
+    assert str(page.body.add_form(method="get")) == '<form method="get"></form>'
+    with pytest.raises(ValueError, match="method"):
+        page.body.add_form(method="put")
+
+
+def test_form_can_be_cloned_and_goes_on(page: Document) -> None:
+    form = page.body.add_form(values={"b": "typed"})
+    form.add_text("a", "A")
+    copy = form.clone()
+    assert isinstance(copy, Form)
+    assert isinstance(copy, Element)
+    assert copy.add_text("b", "B").get("value") == "typed"
