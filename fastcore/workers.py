@@ -58,7 +58,7 @@ class Prefork:
             os.close(self._lifeline_end)
             gc.unfreeze()
 
-    def _start_missing(self, mask: set[signal.Signals]) -> None:
+    def _start_missing(self, mask: set[int | signal.Signals]) -> None:
         while len(self._born) < self._count and time.monotonic() >= self._start_at:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -67,7 +67,7 @@ class Prefork:
                 self._be_worker(mask)
             self._born[pid] = time.monotonic()
 
-    def _be_worker(self, mask: set[signal.Signals]) -> None:
+    def _be_worker(self, mask: set[int | signal.Signals]) -> None:
         status = 1
         try:
             os.close(self._lifeline_end)

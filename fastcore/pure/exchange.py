@@ -57,9 +57,12 @@ class Exchange:
 
     def _take(self, result: Any) -> None:
         """Read the three forms of an answer: bytes, (status, headers, body), or an object with these attributes."""
+        status: Any
+        headers: Any
+        body: Any
         reason = ""
         if type(result) is bytes:
-            status, headers, body = 200, [("Content-Type", "text/plain; charset=utf-8")], result
+            status, headers, body = 200, (("Content-Type", "text/plain; charset=utf-8"),), result
         elif type(result) is tuple:
             if len(result) != 3:
                 raise ResponseError(f"an answer is (status, headers, body), not a tuple of {len(result)}")
@@ -73,24 +76,30 @@ class Exchange:
                     f"not {type(result).__name__}"
                 ) from None
             reason = getattr(result, "reason", "")
+        if type(body) is bytes:
+            self._take_whole(status, headers, reason, body)
+            return
         self._close = getattr(body, "close", None)
         if body is None:
-            body = b""
-        if type(body) is list and len(body) == 1:
-            body = body[0]
-            if type(body) is not bytes:
-                raise ResponseError(f"a body is made of bytes, not {type(body).__name__}")
-        if type(body) is bytes:
-            self._head, self._left = build_head(status, headers, reason, len(body))
-            self._rest = self._cut(body)
-            if self._left > 0 and self.request.get("REQUEST_METHOD") != "HEAD" and has_body(status):
-                raise ResponseError(f"the body is shorter than its Content-Length: {self._left} bytes are missing")
+            self._take_whole(status, headers, reason, b"")
+        elif type(body) is list and len(body) == 1:
+            if type(body[0]) is not bytes:
+                raise ResponseError(f"a body is made of bytes, not {type(body[0]).__name__}")
+            self._take_whole(status, headers, reason, body[0])
         elif isinstance(body, (str, bytearray, memoryview)):
             raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
         else:
             self._head, self._left = build_head(status, headers, reason)
             self._iterator = iter(body)
+            self._silent = not has_body(status) or self.request.get("REQUEST_METHOD") == "HEAD"
+
+    def _take_whole(self, status: Any, headers: Any, reason: str, body: bytes) -> None:
+        """An answer whose body is all there."""
+        self._head, self._left = build_head(status, headers, reason, len(body))
         self._silent = not has_body(status) or self.request.get("REQUEST_METHOD") == "HEAD"
+        self._rest = self._cut(body)
+        if self._left > 0 and not self._silent:
+            raise ResponseError(f"the body is shorter than its Content-Length: {self._left} bytes are missing")
 
     def next_chunk(self) -> bytes | None:
         """The next piece of output, at most about 64 KiB; None where there is no more. Check `finished` after it."""
@@ -168,7 +177,7 @@ class Exchange:
         import traceback
 
         method = self.request.get("REQUEST_METHOD", "?")
-        path = self.request.get("SCRIPT_NAME", "") + self.request.get("PATH_INFO", "")
+        path = (self.request.get("SCRIPT_NAME") or "") + (self.request.get("PATH_INFO") or "")
         self._log(f"{what}: {method} {path!r}\n{traceback.format_exc().rstrip()}")
 
     def close(self) -> None:

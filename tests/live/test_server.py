@@ -1,9 +1,10 @@
-"""The worker loop through real sockets, on both twins. Where a test is a line of the conformance checklist, its name says so."""
+"""The worker loop through real sockets, on both twins. A number in a name is the line of the conformance checklist."""
 
 from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import socket
 import stat
@@ -33,6 +34,17 @@ def start(tmp_path, twin_environment):
         server.__exit__()
 
 
+def is_cut_off(sock, data, *, times, pause=0.0):
+    """Whether the server closes the connection while the same bytes are sent again and again."""
+    for _ in range(times):
+        try:
+            sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+        time.sleep(pause)
+    return False
+
+
 @pytest.fixture
 def server(start):
     return start()
@@ -48,7 +60,9 @@ def test_empty_body_ends_the_answer(start, application, path):
 
 def test_04_bad_version_closes_that_connection_only(server):
     with server.connect() as good, server.connect() as bad:
-        good.sendall(wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "4", "PATH_INFO": "/echo"}))
+        good.sendall(
+            wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "4", "PATH_INFO": "/echo"})
+        )
         bad.sendall(wire.record(wire.BEGIN, 1, bytes(8), version=9))
         assert is_closed(bad)
         good.sendall(wire.stdin(1, b"fine"))
@@ -92,7 +106,10 @@ def test_26_request_without_keep_connection_lets_the_others_finish(server):
 
 def test_27_multiplexed_answers_interleave(server):
     with server.connect() as sock:
-        sock.sendall(wire.request(1, PATH_INFO="/many", QUERY_STRING="40,50000") + wire.request(2, PATH_INFO="/many", QUERY_STRING="40,50000"))
+        sock.sendall(
+            wire.request(1, PATH_INFO="/many", QUERY_STRING="40,50000")
+            + wire.request(2, PATH_INFO="/many", QUERY_STRING="40,50000")
+        )
         data = b""
         while data.count(wire.record(wire.END, 1, bytes(8))) + data.count(wire.record(wire.END, 2, bytes(8))) < 2:
             data += sock.recv(1 << 20)
@@ -104,7 +121,9 @@ def test_27_multiplexed_answers_interleave(server):
 
 def test_27_one_slow_stdin_stalls_nobody(server):
     with server.connect() as slow, server.connect() as other:
-        slow.sendall(wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "4", "PATH_INFO": "/echo"}))
+        slow.sendall(
+            wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "4", "PATH_INFO": "/echo"})
+        )
         for _ in range(20):
             other.sendall(wire.request(PATH_INFO="/hello"))
             assert read_answer(other).body == b"hello"
@@ -117,7 +136,11 @@ def test_27_one_slow_stdin_stalls_nobody(server):
 
 @pytest.mark.parametrize(("length", "status"), [("-1", 400), ("1,2", 400), ("99999999999", 413)])
 def test_38_bad_content_length_never_reaches_the_application(server, length, status):
-    answer = server.ask(wire.begin(flags=0) + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "PATH_INFO": "/die"}) + wire.stdin(1, b"x"))
+    answer = server.ask(
+        wire.begin(flags=0)
+        + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "PATH_INFO": "/die"})
+        + wire.stdin(1, b"x")
+    )
     assert answer.status == status
 
 
@@ -253,7 +276,10 @@ def test_53_abort_while_running_gets_exactly_one_end(server, tmp_path):
 
 def test_54_abort_of_one_multiplexed_request_leaves_the_others(server):
     with server.connect() as sock:
-        sock.sendall(wire.request(1, PATH_INFO="/slow", QUERY_STRING="500,0.01") + wire.request(2, PATH_INFO="/slow", QUERY_STRING="20,0.01"))
+        sock.sendall(
+            wire.request(1, PATH_INFO="/slow", QUERY_STRING="500,0.01")
+            + wire.request(2, PATH_INFO="/slow", QUERY_STRING="20,0.01")
+        )
         sock.recv(10)
         sock.sendall(wire.record(wire.ABORT, 1))
         data = b""
@@ -302,12 +328,25 @@ def test_58_listener_on_descriptor_0(twin_environment, tmp_path, family):
     """lighttpd's bin-path and spawn-fcgi hand over the listener as descriptor 0."""
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.bind({socket.AF_UNIX: str(tmp_path / "s"), socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}[family])
+        listener.bind(
+            {socket.AF_UNIX: str(tmp_path / "s"), socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}[family]
+        )
     except OSError:
         pytest.skip("no IPv6 on this machine")
     listener.listen(8)
-    command = [sys.executable, "-m", "fastcore", "--bind", "fd:0", "--path", str(ROOT / "tests/support"), "applications:wsgi"]
-    process = subprocess.Popen(command, stdin=listener, stderr=subprocess.PIPE, env={**twin_environment, "PYTHONPATH": str(ROOT)})
+    command = [
+        sys.executable,
+        "-m",
+        "fastcore",
+        "--bind",
+        "fd:0",
+        "--path",
+        str(ROOT / "tests/support"),
+        "applications:wsgi",
+    ]
+    process = subprocess.Popen(
+        command, stdin=listener, stderr=subprocess.PIPE, env={**twin_environment, "PYTHONPATH": str(ROOT)}
+    )
     try:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.settimeout(10)
@@ -322,8 +361,24 @@ def test_58_listener_on_descriptor_0(twin_environment, tmp_path, family):
 
 
 def test_58_descriptor_that_is_no_listener_is_refused(twin_environment):
-    command = [sys.executable, "-m", "fastcore", "--bind", "fd:0", "--path", str(ROOT / "tests/support"), "applications:wsgi"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**twin_environment, "PYTHONPATH": str(ROOT)}, timeout=30)
+    command = [
+        sys.executable,
+        "-m",
+        "fastcore",
+        "--bind",
+        "fd:0",
+        "--path",
+        str(ROOT / "tests/support"),
+        "applications:wsgi",
+    ]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**twin_environment, "PYTHONPATH": str(ROOT)},
+        timeout=30,
+    )
     assert done.returncode == 1
     assert "descriptor 0 is no socket" in done.stderr
     assert "Traceback" not in done.stderr
@@ -391,12 +446,10 @@ def test_connections_over_the_limit_wait_for_their_turn(start):
     for sock in crowd:
         sock.sendall(wire.request(PATH_INFO="/hello"))
         read_answer(sock)
-    with server.connect(timeout=0.3) as late:
+    with server.connect() as late:
         late.sendall(wire.request(flags=0, PATH_INFO="/hello"))
-        with pytest.raises(TimeoutError):
-            late.recv(1)
+        assert select.select([late], [], [], 0.3)[0] == []
         crowd.pop().close()
-        late.settimeout(10)
         assert wire.answer(read_to_end(late)).body == b"hello"
     for sock in crowd:
         sock.close()
@@ -418,11 +471,9 @@ def test_62_stale_socket_is_replaced_and_a_live_one_is_not(start, twin_environme
     server = start()
     second = Server(server.path.parent, twin_environment)
     second.log_path = server.path.parent / "log2"
-    with pytest.raises(AssertionError, match="another process listens"):
-        second.__enter__()
-        second.process.wait(10)
-        raise AssertionError(second.log)
-    second.__exit__()
+    second.start()
+    assert second.process.wait(10) == 1
+    assert "another process listens" in second.log
     assert server.ask(PATH_INFO="/hello").body == b"hello"
     server.process.kill()
     server.process.wait()
@@ -434,9 +485,10 @@ def test_62_stale_socket_is_replaced_and_a_live_one_is_not(start, twin_environme
 
 def test_62_path_that_is_no_socket_is_left_alone(twin_environment, tmp_path):
     (tmp_path / "s").write_text("precious")
-    with pytest.raises(AssertionError, match="is no socket"), Server(tmp_path, twin_environment) as server:
-        server.process.wait(10)
-        raise AssertionError(server.log)
+    server = Server(tmp_path, twin_environment)
+    server.start()
+    assert server.process.wait(10) == 1
+    assert "exists and is no socket" in server.log
     assert (tmp_path / "s").read_text() == "precious"
 
 
@@ -446,7 +498,11 @@ def test_63_time_outs(start):
         half.sendall(wire.begin() + wire.record(wire.PARAMS, 1, b"\1"))
         idle.sendall(wire.request(PATH_INFO="/hello"))
         assert read_answer(idle).body == b"hello"
-        slow.sendall(wire.begin(flags=0) + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "9"}) + wire.record(wire.STDIN, 1, b"x"))
+        slow.sendall(
+            wire.begin(flags=0)
+            + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "9"})
+            + wire.record(wire.STDIN, 1, b"x")
+        )
         assert is_closed(silent)
         assert is_closed(half)
         assert is_closed(idle)
@@ -457,10 +513,7 @@ def test_63_dripping_params_do_not_hold_a_connection(start):
     server = start("native", *(f"--limit={name}_timeout=1" for name in ("header", "body", "idle", "write", "linger")))
     with server.connect() as sock:
         sock.sendall(wire.begin())
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            for _ in range(200):
-                sock.sendall(wire.record(wire.PARAMS, 1, wire.pair(b"A", b"b")))
-                time.sleep(0.05)
+        assert is_cut_off(sock, wire.record(wire.PARAMS, 1, wire.pair(b"A", b"b")), times=200, pause=0.05)
 
 
 def test_64_nothing_of_one_request_is_seen_by_the_next(server):
@@ -484,10 +537,7 @@ def test_only_allowed_users_may_connect(start):
 def test_flood_of_management_records_is_bounded(start):
     server = start("native", "--limit", "output_buffer=65536")
     with server.connect() as sock:
-        flood = wire.record(200, 0) * 4000
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            for _ in range(400):
-                sock.sendall(flood)
+        assert is_cut_off(sock, wire.record(200, 0) * 4000, times=400)
     assert server.ask(PATH_INFO="/hello").body == b"hello"
 
 
@@ -552,7 +602,9 @@ def test_workers_all_drain_on_one_signal(start):
 )
 def test_mistakes_on_the_command_line_are_named(tmp_path, arguments, words):
     command = [sys.executable, "-m", "fastcore", "--path", str(ROOT / "tests/support"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=30)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=30
+    )
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr

@@ -16,9 +16,22 @@ def server(tmp_path, twin_environment):
 def test_wsgiref_validate_has_nothing_to_say(tmp_path, twin_environment):
     with Server(tmp_path, twin_environment, "valid") as server:
         for path in ("/", "/write", "/chunks", "/errors"):
-            answer = server.ask(PATH_INFO=path, SERVER_NAME="localhost", SERVER_PORT="80", SCRIPT_NAME="", QUERY_STRING="")
+            answer = server.ask(
+                PATH_INFO=path, SERVER_NAME="localhost", SERVER_PORT="80", SCRIPT_NAME="", QUERY_STRING=""
+            )
             assert answer.status == 200, server.log
-        answer = server.ask(wire.request(1, b"abc", flags=0, PATH_INFO="/", SERVER_NAME="localhost", SERVER_PORT="80", SCRIPT_NAME="", QUERY_STRING=""))
+        answer = server.ask(
+            wire.request(
+                1,
+                b"abc",
+                flags=0,
+                PATH_INFO="/",
+                SERVER_NAME="localhost",
+                SERVER_PORT="80",
+                SCRIPT_NAME="",
+                QUERY_STRING="",
+            )
+        )
         assert answer.body == b"hello"
         assert "Error" not in server.log
 
@@ -45,7 +58,9 @@ def test_exc_info_replaces_the_head_until_the_first_byte_and_breaks_the_answer_a
     assert "after the first byte" in server.log
 
 
-@pytest.mark.parametrize(("path", "words"), [("/twice", "a second time without exc_info"), ("/never", "without calling start_response")])
+@pytest.mark.parametrize(
+    ("path", "words"), [("/twice", "a second time without exc_info"), ("/never", "without calling start_response")]
+)
 def test_misuse_of_start_response_is_a_500_and_explained_in_the_log(server, path, words):
     assert server.ask(PATH_INFO=path).status == 500
     assert words in server.log

@@ -133,11 +133,21 @@ def wsgi(environ, start_response):
         return lazy(start_response, headers)
     if path == "/file":
         start_response("200 OK", headers)
-        return environ["wsgi.file_wrapper"](open(query, "rb"), 1000)  # noqa: SIM115 (the server closes it)
+        return environ["wsgi.file_wrapper"](open(query, "rb"), 1000)
     if path == "/input":
         start_response("200 OK", headers)
         stream = environ["wsgi.input"]
-        return [stream.read(3), b"|", stream.readline(), b"|", stream.readline(4), b"|", b"".join(stream), b"|", stream.read()]
+        return [
+            stream.read(3),
+            b"|",
+            stream.readline(),
+            b"|",
+            stream.readline(4),
+            b"|",
+            b"".join(stream),
+            b"|",
+            stream.read(),
+        ]
     if path == "/errors":
         environ["wsgi.errors"].write("written\n")
         environ["wsgi.errors"].writelines(["line one\n", "line two\n"])
@@ -146,7 +156,11 @@ def wsgi(environ, start_response):
         return [b""]
     if path == "/keys":
         start_response("200 OK", headers)
-        shown = {key: repr(value) for key, value in environ.items() if key.startswith("wsgi.") and isinstance(value, (bool, tuple, str))}
+        shown = {
+            key: repr(value)
+            for key, value in environ.items()
+            if key.startswith("wsgi.") and isinstance(value, (bool, tuple, str))
+        }
         return [repr(sorted(shown.items())).encode()]
     if path == "/chunks":
         start_response("200 OK", headers)

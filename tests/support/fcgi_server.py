@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 class Server:
     """`python -m fastcore` with an application of tests/support/applications.py, on a unix socket of its own."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], application: str = "native", *options: str) -> None:
+    def __init__(
+        self, directory: Path, environment: Mapping[str, str], application: str = "native", *options: str
+    ) -> None:
         self.path = directory / "s"
         self.log_path = directory / "log"
         self.address = f"unix:{self.path}"
@@ -29,11 +31,15 @@ class Server:
         self._environment = {**environment, "PYTHONPATH": str(ROOT)}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Server:
+    def start(self) -> None:
+        """Start the process without waiting for its socket."""
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def __enter__(self) -> Server:
+        self.start()
         self.wait_for(lambda: self.path.exists(), "the socket")
         return self
 

@@ -15,7 +15,9 @@ from fastcore.limits import Limits
 def feed(connection, data, step=None):
     """All events of `data`, given whole or in steps of so many bytes."""
     step = step or len(data) or 1
-    return [event for start in range(0, len(data), step) for event in connection.receive_data(data[start : start + step])]
+    return [
+        event for start in range(0, len(data), step) for event in connection.receive_data(data[start : start + step])
+    ]
 
 
 def story(events):
@@ -348,7 +350,9 @@ def test_32_cap_on_bytes_at_the_limit_and_one_over(twin):
         assert len(content) == size
         data = wire.begin() + wire.record(wire.PARAMS, 1, content[:700]) + wire.record(wire.PARAMS, 1, content[700:])
         told = story(feed(twin.connection.Connection(limits), data + wire.record(wire.PARAMS, 1) + wire.stdin()))
-        assert told == ([("refused", 1, 431)] if refused else [("request", 1, {b"A": b"x" * (size - 6)}), ("BodyEnded", 1)])
+        assert told == (
+            [("refused", 1, 431)] if refused else [("request", 1, {b"A": b"x" * (size - 6)}), ("BodyEnded", 1)]
+        )
 
 
 def test_32_cap_on_count_at_the_limit_and_one_over(twin):
@@ -408,7 +412,9 @@ def test_37_short_stdin_is_visible_and_long_stdin_cut(connection):
 @pytest.mark.parametrize("length", ["-1", "1,2", "+5", " 5", "5 ", "0x10", "1e3", "5\xb2", "9" * 19, "9" * 400])
 def test_38_nonsense_content_length_is_refused(connection, length):
     parameters = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length}
-    assert story(feed(connection, wire.begin() + wire.params(1, parameters) + wire.stdin(1, b"x"))) == [("refused", 1, 400)]
+    assert story(feed(connection, wire.begin() + wire.params(1, parameters) + wire.stdin(1, b"x"))) == [
+        ("refused", 1, 400)
+    ]
 
 
 def test_38_body_over_the_limit_is_refused_before_it_is_read(twin):
@@ -439,7 +445,9 @@ def test_39_input_after_an_early_answer_is_ignored(connection):
 
 
 def test_45_data_for_a_responder_is_ignored(connection):
-    data = wire.begin() + wire.record(wire.DATA, 1, b"x" * 100) + wire.record(wire.DATA, 1) + wire.params() + wire.stdin()
+    data = (
+        wire.begin() + wire.record(wire.DATA, 1, b"x" * 100) + wire.record(wire.DATA, 1) + wire.params() + wire.stdin()
+    )
     assert len(received(feed(connection, data))) == 1
 
 

@@ -1,4 +1,4 @@
-"""The compiled modules against their specification: the same bytes, cut at the same places, mean the same or fail the same."""
+"""The compiled modules against their specification: the same bytes and cuts mean the same, or fail the same."""
 
 from __future__ import annotations
 
@@ -78,8 +78,12 @@ def test_pairs_there_and_back(pairs):
     assert implementation.twin("compiled").records.parse_pairs(PURE.records.build_pairs(pairs)) == pairs
 
 
-header_names = st.sampled_from(["Content-Type", "content-length", "CONTENT-LENGTH", "Status", "X-A", "", "a b", "é", "Ω"])
-header_values = st.sampled_from(["5", "05", "-1", "x\r\nEvil: 1", "a\tb", "\0", "\x7f", "é", "Ω", "", "9" * 20]) | st.text(max_size=5)
+header_names = st.sampled_from(
+    ["Content-Type", "content-length", "CONTENT-LENGTH", "Status", "X-A", "", "a b", "é", "Ω"]
+)
+header_values = st.sampled_from(
+    ["5", "05", "-1", "x\r\nEvil: 1", "a\tb", "\0", "\x7f", "é", "Ω", "", "9" * 20]
+) | st.text(max_size=5)
 
 
 @given(
@@ -226,6 +230,8 @@ def test_constants_are_those_of_the_specification_module():
     from pathlib import Path
 
     text = (Path(implementation.__file__).parent / "compiled" / "protocol.pxd").read_text()
-    compiled_numbers = {name: int(value) for name, value in re.findall(r"^    ([A-Z_0-9]+) = (\d+)$", text, re.MULTILINE)}
+    compiled_numbers = {
+        name: int(value) for name, value in re.findall(r"^    ([A-Z_0-9]+) = (\d+)$", text, re.MULTILINE)
+    }
     assert len(compiled_numbers) > 20
     assert compiled_numbers == {name: getattr(constants, name) for name in compiled_numbers}
