@@ -151,12 +151,13 @@ class Development:
         """Serve until a signal says to stop. Returns the exit status."""
         from framework.frontends.gateway import Gateway
 
+        seen = self._look()
         try:
             self._start_backends()
             self._gateway = Gateway(self._site, self._addresses(), trouble=self._trouble_of)
-            server = _server(self._gateway)
+            server = http_server(self._gateway)
             _stop_on_signals(server)
-            watching = asyncio.create_task(self._watch())
+            watching = asyncio.create_task(self._watch(seen))
             self._announce()
             try:
                 await server.serve(sockets=[listener])
@@ -197,8 +198,7 @@ class Development:
 
     # --- changes
 
-    async def _watch(self) -> None:
-        seen = self._look()
+    async def _watch(self, seen: dict[str, Stamp]) -> None:
         while True:
             started = time.monotonic()
             now = self._look()
@@ -432,7 +432,7 @@ def _unix_listener(path: Path) -> socket.socket:
     return listener
 
 
-def _server(gateway: Gateway) -> Any:
+def http_server(gateway: Gateway) -> Any:
     """uvicorn, quiet, trusting no header, its signals left to us."""
     from contextlib import nullcontext
 

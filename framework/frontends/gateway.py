@@ -438,25 +438,28 @@ async def _send_file(request: _Request, host: Host, name: str, send: Send) -> No
     if request.method not in ("GET", "HEAD"):
         raise HTTPError(405, "A static file can only be read.", [("Allow", "GET, HEAD")])
     path = _find_file(host.static or Path(), name)
+    caching = {"Cache-Control": f"public, max-age={host.static_max_age}" if host.static_max_age else "no-cache"}
     if path.is_dir():
         if not request.path.endswith("/"):
             location = quote(request.path.encode("latin-1")) + "/" + (f"?{request.query}" if request.query else "")
-            await _send_whole(send, 301, [("Location", location), *host.headers.items()], b"")
+            await _send_whole(send, 301, [("Location", location), *{**host.headers, **caching}.items()], b"")
             return
-        path = next((path / index for index in INDEX_NAMES if (path / index).is_file()), path / INDEX_NAMES[0])
+        path = next((path / index for index in INDEX_NAMES if (path / index).is_file()), path)
+        if path.is_dir():
+            raise HTTPError(403, "This is a folder, and folders are not listed.")
     try:
         file, facts = open_regular(path)
     except PermissionError:
         raise HTTPError(403, "The gateway may not read this file.") from None
     with file:
-        await _send_open_file(request, host, path, file, facts, send)
+        await _send_open_file(request, {**host.headers, **caching}, path, file, facts, send)
 
 
-async def _send_open_file(request: _Request, host: Host, path: Path, file: IO[bytes], facts: Any, send: Send) -> None:
-    caching = f"public, max-age={host.static_max_age}" if host.static_max_age else "no-cache"
+async def _send_open_file(
+    request: _Request, extra: Mapping[str, str], path: Path, file: IO[bytes], facts: Any, send: Send
+) -> None:
     etag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'
     headers = [("ETag", etag), ("Last-Modified", formatdate(facts.st_mtime, usegmt=True))]
-    extra = {**host.headers, "Cache-Control": caching}
     if _is_unchanged(request, etag, facts.st_mtime):
         await _send_head(send, 304, with_host_headers(headers, extra))
         await send({"type": "http.response.body", "body": b""})
