@@ -1,4 +1,4 @@
-"""Calls a framework App as a server would: natively with a real fastcore.Request, or as WSGI under wsgiref's validator."""
+"""Calls a framework App as a server would: natively with a real fastcore.Request, or WSGI under wsgiref's validator."""
 
 from __future__ import annotations
 

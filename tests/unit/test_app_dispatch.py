@@ -1,4 +1,4 @@
-"""Paths to handlers: parameters by name and annotation, methods, what handlers return, tables refused at registration."""
+"""Paths to handlers: parameters by name and annotation, methods, what handlers return, tables that are refused."""
 
 from __future__ import annotations
 

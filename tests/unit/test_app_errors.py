@@ -1,4 +1,4 @@
-"""Error pages: small, well-formed, in the form that the client wants; an id in page and log, a traceback in the log only."""
+"""Error pages: well-formed, in the form that the client wants; an id in page and log, a traceback in the log only."""
 
 from __future__ import annotations
 

@@ -130,10 +130,9 @@ def test_a_fifo_and_a_directory_do_not_hold_up_the_worker(folder: Path) -> None:
 def test_no_path_leaves_the_folder(folder: Path, parts: list[str]) -> None:
     try:
         joined = safe_join(folder, "/".join(parts))
-    except HTTPError as error:
-        assert error.status == 404
-    else:
-        assert Path(joined).is_relative_to(folder)
+    except HTTPError:
+        return
+    assert Path(joined).is_relative_to(folder)
 
 
 def test_the_root_is_a_folder_too() -> None:

@@ -163,7 +163,7 @@ def test_a_redirect_stays_on_its_host(call: Call, location: str, sent: str) -> N
     ],
 )
 def test_a_redirect_elsewhere_is_refused(location: str) -> None:
-    with pytest.raises(ValueError, match="redirect|browsers"):
+    with pytest.raises(ValueError, match=r"redirect|browsers"):
         Response.redirect(location)
 
 

@@ -1,4 +1,4 @@
-"""Arguments of remote calls: bound by signature, checked and converted by annotation; what does not fit names the argument."""
+"""Arguments of remote calls: bound by signature, converted by annotation; what does not fit names the argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ES module in a real JavaScript engine (Node) against a real HTTP server: calls, errors, time limits, other URLs."""
+"""The ES module in Node against a real HTTP server: calls, errors, time limits, other URLs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 over POST: the specification's own examples, limits, origins; errors that tell callers what they may know."""
+"""JSON-RPC 2.0 over POST: the specification's examples, limits, origins, and what callers learn of errors."""
 
 from __future__ import annotations
 
