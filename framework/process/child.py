@@ -172,7 +172,10 @@ class Child:
                 self._close_table()
             return
         if self._table and self._table_path is not None:
-            write_file(self._table_path, self._table)
+            try:
+                write_file(self._table_path, self._table)
+            except OSError as error:
+                self._output.write(self.name, self.health.pid, f"its URL table is not kept: {error}")
         self._close_table()
 
     def _close_table(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, Started, sealed_file, start
+from framework.process.logs import printable
 from framework.process.parts import Part, PartsError, backend_part
 from framework.process.privileges import PrivilegeError
 from framework.process.runfiles import kill_session
@@ -37,7 +38,7 @@ def url_tables(site: Site) -> dict[str, Table | str]:
     """For each back end its routes, [{"pattern", "handler", "name"}], or the text of what keeps it from telling them.
 
     As root each import runs as the back end's user, who must exist; otherwise all run as the caller. A WSGI application
-    that is no framework App has an empty table.
+    that is no framework App has an empty table. Whatever an application says is made printable.
 
     >>> url_tables(site)["status"][0]["pattern"]
     '^/$'
@@ -103,15 +104,15 @@ def _parse(data: bytes, said: str) -> Table | str:
     if len(data) > MAX_TABLE_BYTES:
         return f"its URL table is larger than {MAX_TABLE_BYTES} bytes"
     if not data:
-        return (said or "it ended without a word")[:MAX_ERROR_CHARACTERS]
+        return printable(said or "it ended without a word")[:MAX_ERROR_CHARACTERS]
     try:
         value: Any = json.loads(data)
     except (ValueError, RecursionError):
         return "its URL table is not JSON"
     if isinstance(value, dict) and isinstance(value.get("error"), str):
-        return str(value["error"])[:MAX_ERROR_CHARACTERS]
+        return printable(value["error"])[:MAX_ERROR_CHARACTERS]
     if isinstance(value, list) and all(_is_row(row) for row in value):
-        return list(value)
+        return [{key: text and printable(text) for key, text in row.items()} for row in value]
     return "its URL table has not the form [{pattern, handler, name}]"
 
 

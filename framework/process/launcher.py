@@ -11,6 +11,7 @@ import os
 import select
 import signal
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -75,20 +76,24 @@ def sealed_file(name: str, content: bytes) -> int:
 
 def start(launch: Launch) -> Started:
     """Start a child and return when it has become its program. Raises LaunchError; then nothing is left of it."""
-    output, output_end = os.pipe()
-    errors, errors_end = os.pipe()
-    report, report_end = os.pipe()
-    parent = os.getpid()
-    # Blocked across the fork: a signal for the child must not run the parent's handlers in it.
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _become(launch, parent, output_end, errors_end, report_end)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
-    for number in (output_end, errors_end, report_end):
-        os.close(number)
+    with ExitStack() as on_error, ExitStack() as ends:
+        pipes = []
+        for _ in range(3):
+            reading, writing = os.pipe()
+            on_error.callback(os.close, reading)
+            ends.callback(os.close, writing)
+            pipes.append((reading, writing))
+        (output, output_end), (errors, errors_end), (report, report_end) = pipes
+        parent = os.getpid()
+        # Blocked across the fork: a signal for the child must not run the parent's handlers in it.
+        old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(launch, parent, output_end, errors_end, report_end)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, old)
+        on_error.pop_all()
     text = _read_report(report)
     if text:
         os.close(output)

@@ -54,7 +54,10 @@ class ChildRecord:
         self._write()
 
     def _write(self) -> None:
-        write_file(self._path, json.dumps([[pid, *rest] for pid, rest in self._children.items()]).encode(), 0o600)
+        try:
+            write_file(self._path, json.dumps([[pid, *rest] for pid, rest in self._children.items()]).encode(), 0o600)
+        except OSError:  # a full disk: the site goes on, only a killed supervisor's leftovers may stay
+            pass
 
     def end_leftovers(self) -> list[int]:
         """Kill every process in a session that the last supervisor started and did not end; returns their pids.

@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from framework.process import control, linux, notify
@@ -23,7 +24,7 @@ from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, sealed_file
 from framework.process.logs import Output
 from framework.process.parts import URLS_FD, frontend_privileges, parts_of
 from framework.process.privileges import caller
-from framework.process.runfiles import RunDirectory, children_of, kill_session, notify_directory
+from framework.process.runfiles import RunDirectory, RunError, children_of, kill_session, notify_directory
 from framework.process.spec import spec_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-FRONTEND_GRACE = 5.0
+FRONTEND_GRACE = 7.0
 BACKEND_GRACE = 10.0
 """Seconds to finish what is under way after the order to stop; then it is killed."""
 
@@ -41,7 +42,7 @@ PROBE_INTERVAL = 0.02
 OUTPUT_INTERVAL = 0.1
 """Seconds between attempts to write to a log whose reader takes nothing."""
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Supervisor:
@@ -79,6 +80,8 @@ class Supervisor:
             self._catch_signals()
             self._control = control.Server(self.site.control_path, self._answer, self._watch, self._unwatch)
             self._children = [Child(part, self._output, self._watch, self._unwatch) for part in parts]
+            for child in self._children[1:]:
+                self._listener_of(child)
             for child in reversed(self._children):  # the back ends first: they take longest
                 self._start(child)
             self._loop()
@@ -160,7 +163,7 @@ class Supervisor:
                 self._start_backend(child)
             else:
                 child.start(child.part.launch({}, (), {}))
-        except (LaunchError, OSError) as error:
+        except (LaunchError, RunError, OSError) as error:
             child.close()
             child.health.complaint = f"cannot be started: {error}"
             self._after_end(child, 1)
@@ -169,15 +172,14 @@ class Supervisor:
 
     def _start_backend(self, child: Child) -> None:
         listener = self._listener_of(child)
-        spec = self._seal_spec(child)
-        table_end = child.expect_table(self.site.urls_path(child.name))
         variables = {"NOTIFY_SOCKET": child.open_notify(notify_directory(self.site) / f"{child.name}.sock")}
-        descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
-        try:
+        with ExitStack() as ours:
+            spec = self._seal_spec(child)
+            ours.callback(os.close, spec)
+            table_end = child.expect_table(self.site.urls_path(child.name))
+            ours.callback(os.close, table_end)
+            descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
             child.start(child.part.launch(descriptors, (child.name,), variables))
-        finally:
-            os.close(spec)
-            os.close(table_end)
 
     def _listener_of(self, child: Child) -> socket.socket:
         listener = self._listeners.get(child.name)
@@ -196,20 +198,16 @@ class Supervisor:
     # ---- ends that nobody ordered
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        while (pid := _ended_child()) is not None:
             child = next((child for child in self._children if child.health.pid == pid), None)
+            if child is not None:
+                kill_session(pid)  # before it is reaped: until then nobody else can be given its number
+            _, status = os.waitpid(pid, 0)
             if child is not None:
                 self._on_end(child, os.waitstatus_to_exitcode(status))
 
     def _on_end(self, child: Child, status: int) -> None:
         pid = child.health.pid
-        kill_session(pid)
         self._kill_strays(child)
         child.close()
         self._run_directory.children.remove(pid)
@@ -252,7 +250,7 @@ class Supervisor:
 
     def _catch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        for number in SIGNALS:
+        for number in (*STOP_SIGNALS, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -261,7 +259,7 @@ class Supervisor:
 
     def _read_signals(self) -> None:
         for number in os.read(self._signal_pipe[0], 256):
-            if number in (signal.SIGTERM, signal.SIGINT):
+            if number in STOP_SIGNALS:
                 self.stop(signal.Signals(number).name)
 
     def stop(self, reason: str) -> None:
@@ -364,6 +362,15 @@ class Supervisor:
             self._output.line(line)
         failed = sum(state == "failed" for state in states)
         notify.send(f"READY=1\nSTATUS={len(states) - failed} of {len(states)} parts run")
+
+
+def _ended_child() -> int | None:
+    """A child that has ended and waits to be reaped; None where there is none now."""
+    try:
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return info.si_pid if info is not None else None
 
 
 def summary(site: Site, parts: list[dict[str, Any]], seconds: float) -> list[str]:
