@@ -20,8 +20,8 @@ SITE = """\
 [site]
 name = "unit"
 listen = "127.0.0.1:{port}"
-frontend_user = "nobody"
-frontend_group = "nogroup"
+frontend_user = "daemon"
+frontend_group = "daemon"
 
 [[host]]
 name = "console.localhost"
@@ -72,7 +72,7 @@ def test_accounts_to_be_made_are_noted(folder: Path) -> None:
 
 
 def test_an_account_that_is_half_there_is_noted(folder: Path) -> None:
-    site = read(folder, more='user = "daemon"\ngroup = "no-such-group"')
+    site = read(folder, more='user = "bin"\ngroup = "no-such-group"')
     assert findings(site, "backend.status.user") == []
     (note,) = findings(site, "backend.status.group")
     assert (note.level, note.line) == ("note", 15)
@@ -215,15 +215,15 @@ def test_names_of_inner_scopes_are_not_global_names() -> None:
 # -- folders and files
 
 
-def nobody() -> Account:
-    return find_account("nobody", "nogroup")
+def frontend() -> Account:
+    return find_account("daemon", "daemon")
 
 
 def test_a_static_folder_that_the_front_end_cannot_read_is_an_error(folder: Path) -> None:
     (folder / "static").chmod(0o700)
     (problem,) = findings(read(folder), "host[console.localhost].static", "error")
     assert problem.line == 9
-    assert f"nobody cannot read the static folder {folder}/static" in problem.reason
+    assert f"daemon cannot read the static folder {folder}/static" in problem.reason
     assert problem.hint == f"chmod o+rx {folder}/static"
 
 
@@ -247,7 +247,7 @@ def test_a_closed_folder_above_is_a_note_that_says_what_run_does(folder: Path) -
     folder.chmod(0o700)
     notes = findings(read(folder), "host[console.localhost].static", "note")
     assert len(notes) == 1
-    assert "is closed to nobody" in notes[0].reason
+    assert "is closed to daemon" in notes[0].reason
     assert "sitectl run as root" in notes[0].hint
 
 
@@ -268,10 +268,10 @@ def test_code_that_its_back_end_can_write_is_a_warning(folder: Path) -> None:
 
 
 def test_a_state_directory_of_somebody_else_is_an_error(folder: Path) -> None:
-    site = read(folder, more='user = "daemon"\ngroup = "daemon"')
+    site = read(folder, more='user = "bin"\ngroup = "bin"')
     site.backends["status"].state_directory.mkdir(parents=True)
     (problem,) = findings(site, "backend.status.state_directory", "error")
-    assert "does not belong to daemon" in problem.reason
+    assert "does not belong to bin" in problem.reason
 
 
 def test_a_state_directory_that_others_can_enter_is_a_warning(folder: Path) -> None:
@@ -325,10 +325,10 @@ def test_the_first_closed_folder_is_the_outermost(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").chmod(0o700)
     (tmp_path / "a").chmod(0o700)
     tmp_path.chmod(0o755)
-    closed = first_closed(nobody(), tmp_path / "a" / "b" / "file")
+    closed = first_closed(frontend(), tmp_path / "a" / "b" / "file")
     assert closed is not None
     assert closed in (tmp_path / "a", *tmp_path.parents)
-    assert first_closed(nobody(), Path("/etc/passwd")) is None
+    assert first_closed(frontend(), Path("/etc/passwd")) is None
 
 
 # -- the front end
