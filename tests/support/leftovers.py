@@ -28,7 +28,7 @@ def adopt_orphans() -> None:
 
 
 def take_live_lock() -> socket.socket:
-    """Wait until no other run of live tests is on this machine; closing the returned socket lets the next one in."""
+    """Wait until no other module of live tests runs on this machine; closing the socket lets the next one in."""
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told = False
     while True:
@@ -117,15 +117,23 @@ def _names(directory: Path) -> set[str]:
         return set()
 
 
+def machine_state() -> set[str]:
+    """What a test could leave on the machine: users, groups, directories of sites."""
+    users = {f"user {entry.pw_name}" for entry in pwd.getpwall()}
+    groups = {f"group {entry.gr_name}" for entry in grp.getgrall()}
+    return users.union(groups, *(_names(directory) for directory in WATCHED_DIRECTORIES))
+
+
 @dataclass
 class Snapshot:
-    """The state before a test; `report()` says in words what is there now that was not (an empty list: nothing)."""
+    """The state of this run before a test; `report()` says in words what is there now that was not.
+
+    Its processes, its listening sockets and its temporary files; what others do on the machine does not matter.
+    """
 
     children: dict[int, Process] = field(default_factory=lambda: descendants(os.getpid()))
     sockets: dict[str, str] = field(default_factory=listening_sockets)
-    users: set[str] = field(default_factory=lambda: {entry.pw_name for entry in pwd.getpwall()})
-    groups: set[str] = field(default_factory=lambda: {entry.gr_name for entry in grp.getgrall()})
-    files: set[str] = field(default_factory=lambda: _watched_files())
+    files: set[str] = field(default_factory=lambda: _names(Path(tempfile.gettempdir())))
 
     def new_processes(self) -> list[Process]:
         now = descendants(os.getpid())
@@ -150,15 +158,8 @@ class Snapshot:
             time.sleep(0.05)
         words = [f"process {process.pid} ({process.command})" for process in left]
         words += [f"listening socket {text}" for key, text in listening_sockets().items() if key not in self.sockets]
-        words += [f"user {name}" for name in {entry.pw_name for entry in pwd.getpwall()} - self.users]
-        words += [f"group {name}" for name in {entry.gr_name for entry in grp.getgrall()} - self.groups]
-        words += [f"file or directory {path}" for path in sorted(_watched_files() - self.files)]
+        words += sorted(_names(Path(tempfile.gettempdir())) - self.files)
         return words
-
-
-def _watched_files() -> set[str]:
-    watched = {Path(tempfile.gettempdir()), *WATCHED_DIRECTORIES}
-    return set().union(*(_names(directory) for directory in watched))
 
 
 def _reap(pid: int) -> None:
