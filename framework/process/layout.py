@@ -9,7 +9,6 @@ names and the caller may write stays.
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +59,8 @@ def _runtime_directory() -> Path:
     if named.startswith("/") and os.access(named, os.W_OK):
         return Path(named)
     # /tmp belongs to all: the folder is made private, and RunDirectory refuses one that is not the caller's own.
+    import tempfile
+
     private = Path(tempfile.gettempdir()) / f"sites-{os.geteuid()}"
     private.mkdir(mode=0o700, exist_ok=True)
     found = private.lstat()

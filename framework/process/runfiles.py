@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -163,7 +162,8 @@ class RunDirectory:
         """Make the folders in it, the front end's own among them."""
         for folder in (self.site.sockets_directory, self.site.urls_directory, notify_directory(self.site)):
             _make_directory(folder)
-        shutil.rmtree(self.site.frontend_directory, ignore_errors=True)
+        if self.site.frontend_directory.exists():
+            _remove_tree(self.site.frontend_directory)
         os.mkdir(self.site.frontend_directory, 0o700)
         if frontend.switch:
             os.chown(self.site.frontend_directory, frontend.uid, frontend.gid)
@@ -223,7 +223,7 @@ class RunDirectory:
             notify_directory(self.site),
             self.site.frontend_directory,
         ):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_tree(folder)
         for file in (self.site.frontend_configuration, self.site.control_path, self.path / "children"):
             file.unlink(missing_ok=True)
         self.site.pid_path.unlink(missing_ok=True)
@@ -235,6 +235,13 @@ class RunDirectory:
                 self.path.rmdir()
             except OSError:  # somebody else keeps something here
                 pass
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder that another user may be writing to: shutil's way, by descriptors, follows no link out of it."""
+    from shutil import rmtree  # it brings three compressors along, which the supervisor does not need while it runs
+
+    rmtree(folder, ignore_errors=True)
 
 
 def _is_still(number: int, path: Path) -> bool:

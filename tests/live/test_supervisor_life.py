@@ -235,6 +235,19 @@ def test_a_signal_stops_all_and_leaves_nothing(small: RunningSite, number: signa
     assert list(small.run_directory.iterdir()) == []
 
 
+def test_a_service_manager_is_told_when_all_parts_are_up(small: RunningSite) -> None:
+    address = small.folder / "manager.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(30)
+        small.environment = {**os.environ, "NOTIFY_SOCKET": str(address)}
+        small.start()
+        assert manager.recv(1000) == b"READY=1\nSTATUS=2 of 2 parts run"
+        assert "NOTIFY_SOCKET" not in small.text("/one/environment")
+        assert small.stop() == 0
+        assert manager.recv(1000) == b"STOPPING=1"
+
+
 def test_sitectl_stop_returns_when_all_has_ended(small: RunningSite) -> None:
     small.start()
     pids = parts(small)
