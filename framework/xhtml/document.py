@@ -114,9 +114,6 @@ class Document:
     '<!DOCTYPE html>…'
     """
 
-    media_types = ("application/xhtml+xml", "text/html")
-    """The types it can be served as, the better first; the bytes are the same."""
-
     __slots__ = ("__weakref__", "body", "head", "html")
 
     _before_write: ClassVar[Callable[[Document], None] | None] = None
@@ -143,6 +140,15 @@ class Document:
         self.head.add("meta", name="viewport", content="width=device-width, initial-scale=1")
         if description is not None:
             self.head.add_meta("description", description)
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """The types it can be served as, the better first; the bytes are the same.
+
+        That is XHTML, but HTML where the head has a module script: Chromium runs none in XHTML (crbug.com/717643).
+        """
+        has_module = any(child.tag == "script" and child.get("type") == "module" for child in self.head.elements)
+        return ("text/html", "application/xhtml+xml") if has_module else ("application/xhtml+xml", "text/html")
 
     @property
     def title(self) -> str:

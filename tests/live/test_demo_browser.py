@@ -65,7 +65,6 @@ class TestLiveFigures:
             assert clock.inner_text() != before[0]
             assert line.get_attribute("d") != before[1]
             expect(page.locator("[data-live]")).to_have_text("Live, every 2 s")
-            assert page.evaluate("document.contentType") == "application/xhtml+xml"
             page.screenshot(path=artifacts / "demo-overview.png", full_page=True)
 
     def test_hold_when_asked_and_go_on(self, demo: Running, browser: Browser) -> None:
@@ -146,6 +145,7 @@ class TestNotes:
     def test_written_read_changed_and_deleted(self, demo: Running, browser: Browser, artifacts: Path) -> None:
         with page_of(browser) as page:
             page.goto(demo.url("/notes/"))
+            assert page.evaluate("document.contentType") == "application/xhtml+xml"
             field(page, "Title").fill("Spare parts")
             field(page, "Text").fill("Second drawer.\nLeft.")
             page.get_by_role("button", name="Add note").click()

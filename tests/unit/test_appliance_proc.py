@@ -202,6 +202,10 @@ class TestSampler:
         first = sampler.figures()
         clock.now += MIN_INTERVAL / 2
         assert sampler.figures() is first
+        clock.now += MIN_INTERVAL
+        sampler.figures()
+        clock.now += MIN_INTERVAL / 2
+        sampler.figures()
         assert len(sampler.points()) == 1
 
     def test_counters_that_went_back(self, tmp_path: Path) -> None:

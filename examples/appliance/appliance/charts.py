@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 WIDTH = 240
 HEIGHT = 64
+MARGIN = 1
 SPAN_SECONDS = 120.0
 GAP_SECONDS = 15.0
 
@@ -33,7 +34,7 @@ def draw(series: Sequence[Series], now: float, top: float, text: str) -> Chart:
     Where nobody looked for more than `GAP_SECONDS` the line is interrupted: nothing is known about that time.
 
     >>> draw([[(70.0, 0.0), (71.0, 50.0)]], now=71.0, top=100.0, text="").lines
-    ('M238 64L240 32',)
+    ('M238 63L240 32',)
     """
     runs = [_runs(points, now, top) for points in series]
     return Chart(
@@ -64,7 +65,8 @@ def _runs(points: Series, now: float, top: float) -> list[list[tuple[float, floa
         if at - before > GAP_SECONDS:
             runs.append([])
         x = WIDTH * (1 - (now - at) / SPAN_SECONDS)
-        y = HEIGHT * (1 - min(max(value / top, 0.0), 1.0)) if top > 0 else HEIGHT
+        share = min(max(value / top, 0.0), 1.0) if top > 0 else 0.0
+        y = MARGIN + (HEIGHT - 2 * MARGIN) * (1 - share)
         runs[-1].append((x, y))
         before = at
     return runs

@@ -29,18 +29,13 @@ def page(request: Request, title: str, current: str, **live: str) -> tuple[Docum
     document.head.add_icon("/static/icon.svg", type="image/svg+xml")
     document.head.add_stylesheet("/static/console.css")
     if live:
-        add_module(document, "/static/live.mjs")
+        document.head.add_script_module("/static/live.mjs")
         document.body.set(**{f"data_{name}": value for name, value in live.items()})
     document.body.add_anchor("To the content", "#main", class_="skip")
     _add_bar(document.body, request, current)
     main = document.body.add("main", id="main")
     _add_foot(document.body)
     return document, main
-
-
-def add_module(document: Document, href: str) -> None:
-    """Has the page load an ES module, served as XHTML or as HTML (see static/load.js)."""
-    document.head.add("script", src="/static/load.js", data_module=href, defer=True)
 
 
 def add_title(main: Element, title: str, note: str) -> Element:

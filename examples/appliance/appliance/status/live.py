@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from appliance import charts, units
 from appliance.charts import Chart
 from appliance.status.health import remarks
-from appliance.status.sampler import Figures, Sampler, share
+from appliance.status.sampler import Figures, Point, Sampler, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def overview(sampler: Sampler) -> Live:
     live.texts["health.state"] = "attention" if found else "well"
     live.texts["time"] = time.strftime("%H:%M:%S", time.localtime(figures.time))
     live.texts["uptime"] = units.duration(figures.uptime)
-    _charts(live, sampler)
+    _charts(live, sampler.points(), figures.time)
     return live
 
 
@@ -99,9 +99,7 @@ def _disks(live: Live, figures: Figures) -> None:
     live.texts["disk.note"] = f"{units.size(fullest.free)} free at {fullest.path}" if fullest else "no disk found"
 
 
-def _charts(live: Live, sampler: Sampler) -> None:
-    points = sampler.points()
-    now = points[-1].time if points else 0.0
+def _charts(live: Live, points: list[Point], now: float) -> None:
     for name, title in (("cpu", "Processor"), ("memory", "Memory")):
         values = [(point.time, float(getattr(point, name))) for point in points]
         live.charts[name] = charts.draw([values], now, 100.0, _in_words(title, live.texts[name], values))

@@ -95,8 +95,11 @@ class Sampler:
         now = self._clock()
         if self._figures is not None and self._counters is not None and now - self._counters.at < MIN_INTERVAL:
             return self._figures
+        is_first = self._counters is None
         figures = self._look(now)
         self._figures = figures
+        if is_first:
+            return figures
         self._points.append(
             Point(
                 figures.time,
@@ -109,7 +112,7 @@ class Sampler:
         return figures
 
     def points(self) -> list[Point]:
-        """The last looks, oldest first, none older than `MAX_POINT_AGE` seconds."""
+        """The last looks but the very first, oldest first, none older than `MAX_POINT_AGE` seconds."""
         latest = self.figures().time
         return [point for point in self._points if latest - MAX_POINT_AGE <= point.time <= latest]
 

@@ -39,7 +39,7 @@ def wallboard(request: Request) -> Document:
     document.head.add_meta("color-scheme", "dark light")
     document.head.add_icon("/static/icon.svg", type="image/svg+xml")
     document.head.add_stylesheet("/static/wall.css")
-    frame.add_module(document, "/static/wall.mjs")
+    document.head.add_script_module("/static/wall.mjs")
     body = document.body
     body.set(data_rpc=request.get_url("status:rpc"), data_seconds=REFRESH_SECONDS)
     _add_head(body, now)
