@@ -11,11 +11,12 @@ A back end imports `framework.site.tree` alone, so this package imports nothing 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from framework.site.mounts import Mount
     from framework.site.problems import Level, Problem, SiteError
     from framework.site.schema import Backend, Host, Listen, Site

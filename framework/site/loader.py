@@ -86,7 +86,7 @@ def _parse(text: str, findings: Findings) -> dict[str, Any]:
 
 
 class _Loader:
-    """One walk over one file. `_hosts_of` keeps the table each host came from, for what is checked at the end."""
+    """One walk over one file; the tables of hosts and back ends are kept for what is checked at the end."""
 
     def __init__(self, findings: Findings, data: Mapping[str, Any], file: Path, overrides: dict[str, Any]) -> None:
         self.findings = findings
@@ -95,7 +95,8 @@ class _Loader:
         self.overrides = overrides
         self.folder = file.parent
         self.accounts = ("", "")
-        self.tables: dict[str, Table] = {}
+        self.backend_tables: dict[str, Table] = {}
+        self.host_tables: list[Table] = []
 
     def site(self) -> Site:
         """The whole site; only good where no errors were noted."""
@@ -107,6 +108,7 @@ class _Loader:
         self.root.close(_TABLES)
         self._check_hosts(hosts)
         self._check_backends(backends, hosts, head_values["run_directory"])
+        self._check_run_is_apart(head, head_values["run_directory"], hosts, backends)
         hosts = self._with_default(hosts)
         return Site(
             **head_values,
@@ -143,7 +145,7 @@ class _Loader:
                 table.refuse(key, "the front end does not run as root", 'write "www-data"')
         run = table.text("run_directory", Path("/run") / name, values.check_directory_name)
         state = table.text("state_directory", Path("/var/lib") / name, values.check_directory_name)
-        if run == state or run in state.parents or state in run.parents:
+        if _overlap(run, state):
             table.refuse("run_directory", f"{run} and the state directory {state} lie within each other")
         listen = table.text("listen", DEFAULT_LISTEN, values.check_listen)
         size = table.value("max_request_size", (int, str), DEFAULT_MAX_REQUEST_SIZE, values.check_size)
@@ -180,7 +182,7 @@ class _Loader:
             if not isinstance(data, dict):
                 table.refuse("", "is not a table", f"write [backend.{name}] on a line of its own")
                 continue
-            self.tables[name] = table
+            self.backend_tables[name] = table
             backends[name] = self._backend(name, table, site_name, state)
         return backends
 
@@ -260,7 +262,7 @@ class _Loader:
         label = f"host[{given}]" if isinstance(given, str) and given.isprintable() else f"host[#{index + 1}]"
         table = Table(self.findings, data, ("host", index), label)
         name = table.required("name", f"host-{index}.invalid", values.check_host, "console.localhost")
-        self.tables[f"[[host]] {index}"] = table
+        self.host_tables.append(table)
         host = Host(
             name=name,
             aliases=tuple(dict.fromkeys(table.texts("aliases", values.check_host))),
@@ -326,7 +328,7 @@ class _Loader:
         taken: dict[str, int] = {}
         defaults: list[int] = []
         for index, host in enumerate(hosts):
-            table = self.tables[f"[[host]] {index}"]
+            table = self.host_tables[index]
             for key, name in [("name", host.name), *(("aliases", alias) for alias in host.aliases)]:
                 if name in taken:
                     whose = "this host" if taken[name] == index else f"the host {hosts[taken[name]].name}"
@@ -358,16 +360,17 @@ class _Loader:
         users: dict[str, str] = {}
         states: dict[Path, str] = {}
         for name, backend in backends.items():
-            table = self.tables[name]
+            table = self.backend_tables[name]
             if name not in mounted and not self.findings.has_errors:
                 reason = "no host mounts this back end: it runs, but nobody reaches it"
                 table.refuse("", reason, f'write backends = ["{name}"] in a [[host]]', "warning")
             if backend.user in users:
                 reason = f"{backend.user} is also the account of {users[backend.user]}: neither is closed to the other"
                 table.refuse("user", reason, "name an account of its own", "warning")
-            if backend.state_directory in states:
-                reason = f"{backend.state_directory} is also the folder of {states[backend.state_directory]}"
-                table.refuse("state_directory", reason, "each back end has one of its own")
+            for taken, owner in states.items():
+                if _overlap(backend.state_directory, taken):
+                    reason = f"{backend.state_directory} and {taken}, the folder of {owner}, lie within each other"
+                    table.refuse("state_directory", reason, "each back end has one of its own")
             users.setdefault(backend.user, name)
             states.setdefault(backend.state_directory, name)
             socket = run / "sockets" / f"{name}.sock"
@@ -375,6 +378,16 @@ class _Loader:
                 reason = f"the socket {socket} is longer than the {values.MAX_SOCKET_PATH} bytes of a socket's path"
                 table.refuse("", reason, "choose a shorter run_directory")
             self._check_static_is_apart(table, backend, hosts)
+
+    def _check_run_is_apart(
+        self, table: Table, run: Path, hosts: tuple[Host, ...], backends: Mapping[str, Backend]
+    ) -> None:
+        """The run directory is emptied at the end of each run: it holds nothing of anybody's and lies in nothing."""
+        folders = [("the static folder of " + host.name, host.static) for host in hosts if host.static is not None]
+        folders += [(f"the state directory of {name}", backend.state_directory) for name, backend in backends.items()]
+        for what, folder in folders:
+            if _overlap(run, folder):
+                table.refuse("run_directory", f"{run} and {what}, {folder}, lie within each other")
 
     def _check_static_is_apart(self, table: Table, backend: Backend, hosts: tuple[Host, ...]) -> None:
         """Code and state are never published with the static files."""
@@ -391,9 +404,8 @@ class _Loader:
             return hosts
         first = hosts[0]
         if len(hosts) > 1:
-            table = self.tables["[[host]] 0"]
             reason = f"no host is the default, so {first.name}, the first, answers for unknown names"
-            table.refuse("", reason, "write default = true in one [[host]]", "note")
+            self.host_tables[0].refuse("", reason, "write default = true in one [[host]]", "note")
         return (replace(first, default=True), *hosts[1:])
 
 
@@ -401,6 +413,10 @@ def _check_frontend(text: str) -> str:
     if text not in FRONTENDS:
         raise Refused(f"{text!r} is not a front end this version drives", nearest(text, FRONTENDS))
     return text
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents
 
 
 def _home_of(host: Host) -> str:

@@ -7,7 +7,6 @@ they are bounded, checked, and never give more than a path within the host that 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -200,6 +199,8 @@ def split_authority(authority: str) -> tuple[str, str]:
 
 def read_table(content: bytes) -> list[tuple[str, str, str | None]]:
     """The routes of a URL table, (pattern, handler, name) each. Raises ValueError, with the reason, for all else."""
+    import json
+
     if len(content) > MAX_TABLE_BYTES:
         raise ValueError(f"it is larger than {MAX_TABLE_BYTES // 1024} KiB")
     try:

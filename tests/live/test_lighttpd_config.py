@@ -390,6 +390,19 @@ def test_it_runs_as_its_user(server: LighttpdSite) -> None:
     assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
 
 
+def test_a_default_host_with_nothing_on_it_refuses_unknown_names() -> None:
+    def write(folder: Path) -> Path:
+        file = write_site(folder)
+        without = SITE.replace("default = true\n", "")
+        file.write_text(without + '[[host]]\nname = "nothing.invalid"\ndefault = true\nbackends = []\n')
+        return file
+
+    with LighttpdSite(write) as strict:
+        for path in ("/", "/status/x", "/static/app.css"):
+            assert strict.get("unknown.example", path).status == 404
+        assert strict.get("console.localhost", "/status/x").status == 200
+
+
 def test_its_log_holds_nothing_but_its_start_before_the_first_request() -> None:
     with LighttpdSite(write_site) as fresh:
         lines = fresh.log.read_text().splitlines()

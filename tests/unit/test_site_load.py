@@ -356,6 +356,25 @@ def test_two_back_ends_never_share_a_state_directory(folder: Path) -> None:
     assert one_problem(folder, text).key == "backend.notes.state_directory"
 
 
+def test_what_is_emptied_at_the_end_holds_nothing_of_anybody(folder: Path) -> None:
+    text = changed(APPLICATION, APPLICATION + '\nstate_directory = "/run/appliance/status"')
+    assert one_problem(folder, text).key == "site.run_directory"
+    with_static = changed(MOUNT, 'static = "static"\n' + MOUNT)
+    (problem,) = problems(folder, with_static, run_directory=folder / "static" / "run")
+    assert "the static folder of console.localhost" in problem.reason
+
+
+def test_a_state_directory_within_that_of_another_is_an_error(folder: Path) -> None:
+    text = changed(MOUNT, 'backends = ["status", "notes"]')
+    text += '[backend.notes]\napplication = "a:b"\nstate_directory = "/var/lib/appliance/status/notes"\n'
+    assert one_problem(folder, text).key == "backend.notes.state_directory"
+
+
+def test_a_host_may_serve_nothing_on_purpose(folder: Path) -> None:
+    site = read(folder, SMALLEST + '[[host]]\nname = "nothing.invalid"\ndefault = true\nbackends = []\n')
+    assert (site.default_host.name, site.default_host.home, site.remarks) == ("nothing.invalid", "", ())
+
+
 def test_code_is_never_served_as_static_files(folder: Path) -> None:
     (folder / "static" / "code").mkdir()
     text = changed(MOUNT, 'static = "static"\n' + MOUNT).replace(APPLICATION, APPLICATION + '\npath = ["static/code"]')
