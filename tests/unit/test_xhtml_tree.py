@@ -304,7 +304,8 @@ def test_page_protocol() -> None:
     page.head.add_script_module("/a.js")
     page.head.add_module_preload("/b.js")
     page.head.add_icon("/i.svg", type="image/svg+xml")
-    assert page.media_types == ("application/xhtml+xml", "text/html")
+    assert page.media_types == ("text/html", "application/xhtml+xml")  # browsers run no modules in XHTML
+    assert Document("plain").media_types == ("application/xhtml+xml", "text/html")
     assert page.lang == "de"
     page.title = "C"
     text = str(page)
