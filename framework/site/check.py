@@ -20,12 +20,13 @@ from typing import Final
 from framework.site import access, modules, ports
 from framework.site.access import Account
 from framework.site.lines import find_lines
-from framework.site.problems import Level, Problem
+from framework.site.loader import load_site
+from framework.site.problems import Level, Problem, SiteError
 from framework.site.schema import Backend, Host, Site
 from framework.site.tables import Findings, nearest
 
 MAX_STATIC_FILES: Final = 5000
-MAX_UNREADABLE_SHOWN: Final = 5
+MAX_FILES_SHOWN: Final = 5
 MAX_SOURCE_BYTES: Final = 1 << 20
 _SETUP: Final = "sitectl setup creates it"
 
@@ -38,6 +39,7 @@ def check_site(site: Site) -> list[Problem]:
     """
     findings = Findings(os.path.relpath(site.file) if site.file.is_relative_to(Path.cwd()) else str(site.file))
     findings.lines = _lines_of(site.file)
+    findings.overridden = _overridden(site)
     _check_site_file(site, findings)
     _check_listen(site, findings)
     _check_directories(site, findings)
@@ -55,6 +57,16 @@ def _lines_of(file: Path) -> dict[tuple[str | int, ...], int]:
         return find_lines(text, tomllib.loads(text))
     except (OSError, ValueError):
         return {}
+
+
+def _overridden(site: Site) -> frozenset[tuple[str | int, ...]]:
+    """The keys of [site] whose values do not come from the file, so that no line of it is blamed."""
+    try:
+        own = load_site(site.file)
+    except SiteError:
+        return frozenset()
+    keys = ("listen", "run_directory", "state_directory", "frontend_user", "frontend_group")
+    return frozenset(("site", key) for key in keys if getattr(own, key) != getattr(site, key))
 
 
 def _check_site_file(site: Site, findings: Findings) -> None:
@@ -135,10 +147,8 @@ def _check_state(backend: Backend, account: Account, findings: Findings) -> None
     path, key = ("backend", backend.name, "state_directory"), f"backend.{backend.name}.state_directory"
     try:
         status = directory.stat()
-    except FileNotFoundError:
-        return  # sitectl setup makes it
     except OSError:
-        return
+        return  # not there yet: sitectl setup makes it
     if not stat.S_ISDIR(status.st_mode):
         findings.note(path, key, f"{directory} is not a folder", "move it away")
     elif account.uid >= 0 and status.st_uid != account.uid:
@@ -182,21 +192,24 @@ def _check_static(host: Host, account: Account, findings: Findings, table: tuple
     place, key = (*table, "static"), f"host[{host.name}].static"
     if not _check_readable(account, host.static, "the static folder", findings, place, key):
         return
-    unreadable = 0
+    links, unreadable = [], []
     for path in _walk(host.static):
         try:
             if path.is_symlink():
-                findings.note(place, key, f"{path} is a symbolic link", "the front end does not follow it", "warning")
-                continue
-            if access.may(account, path, access.READ | (access.ENTER if path.is_dir() else 0)):
-                continue
+                links.append(path)
+            elif not access.may(account, path, access.READ | (access.ENTER if path.is_dir() else 0)):
+                unreadable.append(path)
         except OSError:
             continue
-        unreadable += 1
-        if unreadable <= MAX_UNREADABLE_SHOWN:
-            findings.note(place, key, f"{account.name} cannot read {path}", _chmod_hint(path), "warning")
-    if unreadable > MAX_UNREADABLE_SHOWN:
-        reason = f"{account.name} cannot read {unreadable - MAX_UNREADABLE_SHOWN} more files of {host.static}"
+    for path in links[:MAX_FILES_SHOWN]:
+        findings.note(place, key, f"{path} is a symbolic link", "the front end does not follow it", "warning")
+    if len(links) > MAX_FILES_SHOWN:
+        reason = f"{host.static} has {len(links) - MAX_FILES_SHOWN} more symbolic links"
+        findings.note(place, key, reason, "the front end does not follow them", "warning")
+    for path in unreadable[:MAX_FILES_SHOWN]:
+        findings.note(place, key, f"{account.name} cannot read {path}", _chmod_hint(path), "warning")
+    if len(unreadable) > MAX_FILES_SHOWN:
+        reason = f"{account.name} cannot read {len(unreadable) - MAX_FILES_SHOWN} more files of {host.static}"
         findings.note(place, key, reason, f"chmod -R o+rX {host.static}", "warning")
 
 
@@ -239,10 +252,8 @@ def _check_application(backend: Backend, account: Account, findings: Findings) -
         return
     if spec is None:
         searched = ", ".join(map(str, backend.path)) or "the interpreter's own folders"
-        hint = (
-            nearest(module.rpartition(".")[2], modules.neighbours(module, backend.path))
-            or "is its folder in the key path?"
-        )
+        known = modules.neighbours(module, backend.path)
+        hint = nearest(module.rpartition(".")[2], known) or "is its folder in the key path?"
         findings.note(place, key, f"there is no module {module} in {searched}", hint)
         return
     if spec.origin is None or not os.path.isabs(spec.origin):

@@ -12,7 +12,7 @@ import pytest
 from framework.frontends.check import check_frontend
 from framework.site import Problem, Site, load
 from framework.site.access import ENTER, READ, WRITE, Account, find_account, first_closed, may
-from framework.site.check import MAX_UNREADABLE_SHOWN, check_site
+from framework.site.check import MAX_FILES_SHOWN, check_site
 from framework.site.modules import find_module, global_names, neighbours
 from framework.site.ports import holder_of, try_bind
 
@@ -228,12 +228,12 @@ def test_a_static_folder_that_the_front_end_cannot_read_is_an_error(folder: Path
 
 
 def test_static_files_that_the_front_end_cannot_read_are_warnings(folder: Path) -> None:
-    for number in range(MAX_UNREADABLE_SHOWN + 3):
+    for number in range(MAX_FILES_SHOWN + 3):
         path = folder / "static" / f"{number}.css"
         path.touch()
         path.chmod(0o600)
     warnings = findings(read(folder), "host[console.localhost].static", "warning")
-    assert len(warnings) == MAX_UNREADABLE_SHOWN + 1
+    assert len(warnings) == MAX_FILES_SHOWN + 1
     assert "cannot read 3 more files" in warnings[-1].reason
 
 
@@ -241,6 +241,19 @@ def test_a_link_out_of_the_static_folder_is_a_warning(folder: Path) -> None:
     (folder / "static" / "passwd").symlink_to("/etc/passwd")
     (problem,) = findings(read(folder), "host[console.localhost].static", "warning")
     assert "symbolic link" in problem.reason
+
+
+def test_many_links_are_summed_up(folder: Path) -> None:
+    for number in range(MAX_FILES_SHOWN + 2):
+        (folder / "static" / f"{number}").symlink_to("/etc/passwd")
+    warnings = findings(read(folder), "host[console.localhost].static", "warning")
+    assert len(warnings) == MAX_FILES_SHOWN + 1
+    assert "2 more symbolic links" in warnings[-1].reason
+
+
+def test_an_address_from_the_command_line_is_not_blamed_on_the_file(folder: Path) -> None:
+    (problem,) = findings(read(folder, listen="192.0.2.1:8080"), "site.listen", "error")
+    assert (problem.file, problem.line) == ("", None)
 
 
 def test_a_closed_folder_above_is_a_note_that_says_what_run_does(folder: Path) -> None:
