@@ -121,7 +121,6 @@ class MultipartForm:
                 self._boundary,
                 max_segment_count=limits.form_fields + limits.files,
                 max_segment_size=max(limits.file_bytes, limits.body_bytes),
-                strict=True,
             ) as parser:
                 part: _Part | None = None
                 while not parser.closed:
@@ -182,7 +181,9 @@ class _Part:
     __slots__ = ("_file", "_limits", "content_type", "filename", "name", "size")
 
     def __init__(self, segment: Any, limits: Limits) -> None:
-        self.name: str = segment.name or ""
+        self.name: str = segment.name
+        if not self.name:
+            raise BadRequest("The form is malformed: a part has no name.")
         self.filename: str | None = segment.filename
         self.content_type: str = segment.content_type or "application/octet-stream"
         if len(self.name) > MAX_FIELD_NAME or len(self.filename or "") > MAX_FIELD_NAME:

@@ -22,6 +22,9 @@ JSON = ("Content-Type", "application/json")
 BYTES = ("Content-Type", "application/octet-stream")
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
+MAX_JSON_DEPTH = 200
+"""Levels of lists and dicts in which surrogates are looked for; orjson itself has a limit, too."""
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -37,9 +40,16 @@ class Page(Protocol):
 
 
 class SiteURL(str):
-    """An address that `request.get_url` made: it is of this site, so `Response.redirect` takes it as it is."""
+    """An address that `request.get_url` made: it is of this site, so `Response.redirect` takes it as it is.
+
+    With a query or fragment added (``url + "?page=2"``) it still is one, with anything else it is plain text.
+    """
 
     __slots__ = ()
+
+    def __add__(self, other: str) -> str:
+        added = str.__add__(self, other)
+        return SiteURL(added) if other[:1] in ("", "?", "#") else added
 
 
 class Response:
@@ -110,16 +120,8 @@ class Response:
 
     @classmethod
     def json(cls, value: Any, status: int = 200, *, content_type: str = "application/json") -> Response:
-        """`value` as JSON: what orjson takes (dict, list, str, numbers, dataclass, datetime, UUID, Enum, ...).
-
-        Raises TypeError for other values and for integers beyond 64 bits.
-        """
-        from orjson import OPT_NON_STR_KEYS, JSONEncodeError, dumps
-
-        try:
-            body = dumps(value)
-        except JSONEncodeError:
-            body = dumps(value, option=OPT_NON_STR_KEYS)
+        """`value` as JSON; see `encode_json`. Raises TypeError for what JSON cannot carry."""
+        body = encode_json(value)
         header = JSON if content_type == "application/json" else check_header("Content-Type", content_type)
         return cls._of(body, status, [header])
 
@@ -135,8 +137,7 @@ class Response:
         """
         if status not in _REDIRECTS:
             raise ValueError(f"the status of a redirect is one of {_REDIRECTS}, not {status!r}")
-        if not isinstance(location, SiteURL):
-            check_location(location, external=external)
+        check_location(location, external=external or isinstance(location, SiteURL))
         return cls._of(b"", status, [check_header("Location", encode_location(location))])
 
     @classmethod
@@ -313,6 +314,38 @@ def attachment(name: str) -> str:
     from urllib.parse import quote
 
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+
+
+def encode_json(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """What orjson takes (dict, list, str, numbers, dataclass, datetime, UUID, Enum, ...) as JSON.
+
+    Keys of a dict may be numbers, dates and the like. A lone surrogate (of a file name, say) becomes "?". `default`
+    makes something known of other values, or raises TypeError, as this does for them and for integers beyond 64 bits.
+    """
+    from orjson import OPT_NON_STR_KEYS, JSONEncodeError, dumps
+
+    try:
+        return dumps(value, default)
+    except JSONEncodeError:
+        pass
+    try:
+        return dumps(value, default, OPT_NON_STR_KEYS)
+    except JSONEncodeError as error:
+        if "surrogates" not in str(error):
+            raise
+    return dumps(_without_surrogates(value), default, OPT_NON_STR_KEYS)
+
+
+def _without_surrogates(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if depth > MAX_JSON_DEPTH:
+        raise TypeError("the value is nested too deeply for JSON")
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item, depth + 1) for key, item in value.items()}
+    return value
 
 
 def _of_str(result: Any) -> Response:

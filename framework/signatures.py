@@ -79,8 +79,8 @@ class Signature:
 def read_signature(function: Callable[..., Any]) -> Signature:
     """The signature of any callable; decorators that keep ``__wrapped__`` are seen through.
 
-    Raises ValueError where it has none (some built-in functions). Example: ``str(read_signature(f)) == "(request,
-    id)"``.
+    Raises ValueError where it has none (some built-in functions).
+    Example: ``str(read_signature(f)) == "(request, id)"``.
     """
     target: Any = function
     skip = 0

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orjson import OPT_NON_STR_KEYS, JSONDecodeError, JSONEncodeError, dumps, loads
+from orjson import JSONDecodeError, loads
 
 from framework.errors import HTTPError, format_traceback, log_error
+from framework.response import encode_json
 from framework.rpc.errors import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -21,7 +22,7 @@ from framework.rpc.errors import (
     ProtocolError,
     RPCError,
 )
-from framework.rpc.values import to_plain, without_surrogates
+from framework.rpc.values import to_plain
 
 if TYPE_CHECKING:
     from framework.request import Request
@@ -145,16 +146,10 @@ def _readable_id(call: Any) -> Any:
 
 
 def _success(call_id: Any, result: Any) -> bytes:
-    answer = {"jsonrpc": "2.0", "result": result, "id": call_id}
     try:
-        return dumps(answer, default=to_plain)
-    except JSONEncodeError:
-        pass
-    try:
-        return dumps(without_surrogates(answer), default=to_plain, option=OPT_NON_STR_KEYS)
-    except (JSONEncodeError, TypeError, RecursionError) as error:
-        reason = error.__cause__ or error
-        raise Unsendable(f"the result cannot be sent: {reason}") from error
+        return encode_json({"jsonrpc": "2.0", "result": result, "id": call_id}, to_plain)
+    except (TypeError, RecursionError) as error:
+        raise Unsendable(f"the result cannot be sent: {error.__cause__ or error}") from error
 
 
 def _failure(call_id: Any, code: int, message: str, data: dict[str, Any] = _NOTHING) -> bytes:
@@ -163,11 +158,10 @@ def _failure(call_id: Any, code: int, message: str, data: dict[str, Any] = _NOTH
         error["data"] = data
     answer = {"jsonrpc": "2.0", "error": error, "id": call_id}
     try:
-        return dumps(answer, default=to_plain)
-    except JSONEncodeError:
-        error["message"] = message.encode("utf-8", "replace").decode()
-        error["data"] = {name: str(value).encode("utf-8", "replace").decode() for name, value in data.items()}
-        return dumps(answer)
+        return encode_json(answer, to_plain)
+    except (TypeError, RecursionError):  # what an application put into an RPCError
+        error["data"] = {name: str(value) for name, value in data.items()}
+        return encode_json(answer)
 
 
 def is_deeper(body: bytes, payload: Any, limit: int) -> bool:

@@ -225,16 +225,3 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview | str):
         return list(value)
     raise TypeError(f"{type(value).__name__} cannot be sent as JSON")
-
-
-def without_surrogates(value: Any, depth: int = 0) -> Any:
-    """The same value with lone surrogates (bytes of a file name that are not UTF-8, say) as "?"."""
-    if depth > 200:
-        raise TypeError("the result is nested too deeply for JSON")
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list | tuple):
-        return [without_surrogates(item, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {without_surrogates(key, depth + 1): without_surrogates(item, depth + 1) for key, item in value.items()}
-    return value

@@ -96,6 +96,7 @@ def test_no_body_is_an_empty_form(method: str) -> None:
         (part("a", b"\xff") + END, MULTIPART, 400, "'a' of the form is not UTF-8"),
         (b"--frontier\r\nContent-Type: text/plain\r\n\r\nx\r\n" + END, MULTIPART, 400, "malformed"),
         (b"--frontier\r\nContent-Disposition: attachment\r\n\r\nx\r\n" + END, MULTIPART, 400, "malformed"),
+        (part("", b"1") + END, MULTIPART, 400, "a part has no name"),
         (part("n" * 1025, b"1") + END, MULTIPART, 400, "too long"),
         (part("a", b"1", "f" * 1025) + END, MULTIPART, 400, "too long"),
     ],
@@ -107,6 +108,15 @@ def test_a_malformed_form_is_refused(
     answer = submit(body, content_type, interface)
     assert answer.status == status
     assert text in answer.text
+
+
+@pytest.mark.parametrize("over", [-3, -2, -1, 0, 1, 2])
+def test_the_line_break_after_the_last_boundary_may_come_in_a_read_of_its_own(over: int) -> None:
+    head = part("file", b"", "f.bin")[:-2]
+    size = 64 * 1024 + over - len(head) - len(b"\r\n" + END)
+    answer = submit(head + b"x" * size + b"\r\n" + END)
+    assert answer.status == 200
+    assert answer.json["files"][0][3] == size
 
 
 def fields(count: int) -> bytes:

@@ -198,9 +198,12 @@ def test_a_redirect_takes_the_sites_own_addresses(call: Call) -> None:
         def find(self, host: str, path: str) -> None:
             return None
 
-    app = App([("/$", lambda request: Response.redirect(request.get_url("wall:show")))])
+    app = App([("/$", lambda request: Response.redirect(request.get_url("wall:show") + request.query["add"]))])
     app.mount(Resolver(), "status", [["*", ""]])
-    assert call(app).get("Location") == "http://wall.localhost:8080/"
+    assert call(app, query="add=").get("Location") == "http://wall.localhost:8080/"
+    assert call(app, query="add=?a%3D1%23b").get("Location") == "http://wall.localhost:8080/?a=1#b"
+    for hostile in ("@evil.example/", ".evil.example/", "?a%0D%0ASet-Cookie:b", "?a%5Cb"):
+        assert call(app, query=f"add={hostile}").status == 500
 
 
 def test_a_cookie_is_safe_by_default(call: Call) -> None:
