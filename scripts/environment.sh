@@ -27,7 +27,9 @@ fi
 
 # The project itself is installed without its extensions; they are built in place below, where a change is noticed.
 wanted=$(sha256sum <pyproject.toml)
-if ! stamped "installed-$extra" "$wanted"; then
+covered=""
+for more in "$extra" test bench; do stamped "installed-$more" "$wanted" && covered=1; done    # test and bench include dev
+if [[ ! $covered ]]; then
     echo "==> installing into $venv: fastcore-fcgi[$extra] and what its build needs"
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check --upgrade 'setuptools>=77' 'Cython>=3.1'
     FASTCORE_NO_EXTENSIONS=1 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-build-isolation \
