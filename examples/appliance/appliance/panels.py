@@ -8,8 +8,7 @@ from appliance import units
 from appliance.attempts import Attempt
 from appliance.frame import add_table_place
 from appliance.parts import Part
-from framework.xhtml import Element
-from framework.xhtml.tables import Column
+from framework.xhtml import Column, Element
 
 VERDICTS = {False: ("Refused", "badge good"), True: ("Allowed", "badge bad"), None: ("Not tried", "badge")}
 

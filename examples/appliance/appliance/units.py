@@ -45,7 +45,7 @@ def duration(seconds: float) -> str:
     ('59 s', '1 d 2 h')
     """
     left = int(max(0, seconds))
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, length)
         if count or parts or unit == "s":

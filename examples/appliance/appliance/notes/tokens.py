@@ -82,7 +82,7 @@ def _read_key(file: Path) -> bytes | None:
 
 def _make_key(file: Path) -> bytes:
     """A new key. Of several processes that make one at the same time, all end up with the same."""
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(secrets.token_bytes(KEY_BYTES))

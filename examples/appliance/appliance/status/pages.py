@@ -13,8 +13,7 @@ from appliance.status.machine import machine, sampler
 from appliance.status.tables import COLUMNS, DESCENDING, Order, process_rows
 from appliance.status.wall import is_wall, wallboard
 from framework import Request
-from framework.xhtml import Document, Element
-from framework.xhtml.tables import Column
+from framework.xhtml import Column, Document, Element
 
 REFRESH_SECONDS = "2"
 FEW, MANY = 25, 200
