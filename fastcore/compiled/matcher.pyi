@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastcore.routing.patterns import Route
@@ -11,3 +11,22 @@ class Matcher:
     def find(self, path: str) -> tuple[int, dict[str, str]] | None: ...
     def match(self, path: str) -> tuple[Any, dict[str, str]] | None: ...
     def statistics(self) -> dict[str, int]: ...
+
+class UrlPlan:
+    def __init__(
+        self,
+        index: int,
+        names: tuple[str, ...],
+        texts: tuple[str, ...],
+        slots: tuple[int, ...],
+        takes_int: tuple[bool, ...],
+    ) -> None: ...
+
+class UrlBuilder:
+    def __init__(
+        self,
+        matcher: Matcher,
+        slowly: Callable[[Any, Mapping[str, Any]], str],
+        learn: Callable[[Any, frozenset[str]], tuple[Any, ...] | None],
+    ) -> None: ...
+    def url(self, target_or_name: Any, /, **parameters: Any) -> str: ...

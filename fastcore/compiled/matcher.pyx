@@ -25,7 +25,7 @@ from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fastcore.routing import automaton as nfa
-from fastcore.routing import captures, simulation
+from fastcore.routing import captures, reverse, simulation
 from fastcore.routing.charsets import word_set
 
 import re
@@ -37,6 +37,13 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
     int PyDict_SetItem(object mapping, PyObject* key, object value) except -1
+    PyObject* PyDict_GetItem(object mapping, object key)
+    bint PyUnicode_CheckExact(object value)
+    bint PyLong_CheckExact(object value)
+    bint PyUnicode_IS_ASCII(object text)
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
+    int __builtin_ctz(unsigned int bits) nogil
+    int __builtin_clz(unsigned int bits) nogil
 
 
 ctypedef fused Character:
@@ -109,6 +116,7 @@ cdef enum:
     BY_RE = 2
 
     MAX_SLOTS = 200
+    MAX_PLAIN = 8
     MAX_WIDE_CACHE = 8192
     SIMULATED_BEFORE_FLUSH = 1000
 
@@ -183,18 +191,18 @@ cdef inline int32_t unbuilt(int32_t number) noexcept:
 
 
 cdef inline int lowest(const Bits* bits) noexcept:
-    cdef int c
-    for c in range(128):
-        if has(bits.w, c):
-            return c
+    cdef int k
+    for k in range(4):
+        if bits.w[k]:
+            return 32 * k + __builtin_ctz(bits.w[k])
     return 128
 
 
 cdef inline int highest(const Bits* bits) noexcept:
-    cdef int c
-    for c in range(127, -1, -1):
-        if has(bits.w, c):
-            return c
+    cdef int k
+    for k in range(3, -1, -1):
+        if bits.w[k]:
+            return 32 * k + 31 - __builtin_clz(bits.w[k])
     return -1
 
 
@@ -1156,3 +1164,142 @@ cdef class Matcher:
             "state_bytes": self.arena_count * sizeof(int32_t),
             "simulated": self.simulated,
         }
+
+
+# -- the way back -----------------------------------------------------------------------------------------------------
+
+
+cdef uint8_t SAFE[128]
+for _place in range(128):
+    SAFE[_place] = chr(_place) in reverse.SAFE_IN_PATH
+
+
+cdef class UrlPlan:
+    """A template made ready: `texts[0] value texts[1] value … texts[n]`, for the parameters `names` in this order."""
+
+    cdef int32_t index
+    cdef int count
+    cdef tuple names
+    cdef tuple texts
+    cdef tuple slots        # for each parameter the slot in which the route's program saves where it begins
+    cdef tuple takes_int    # whether an int is written as `str` writes it
+
+    def __init__(self, index, names, texts, slots, takes_int):
+        self.index, self.names, self.texts, self.slots, self.takes_int = index, names, texts, slots, takes_int
+        self.count = len(names)
+
+
+cdef class UrlBuilder:
+    """`url` for what is plain: text and int parameters in ASCII that need no encoding. All else goes to `slowly`.
+
+    `slowly(target_or_name, parameters)` gives the URL or raises; `learn(target_or_name, names)` gives a UrlPlan's arguments, or
+    None where these parameters are not plain. A result is returned only if the automaton dispatches it to the plan's
+    route and the route's program finds each value where it was put.
+    """
+
+    cdef Matcher matcher
+    cdef object slowly
+    cdef object learn
+    cdef dict plans
+
+    def __init__(self, Matcher matcher not None, slowly, learn):
+        self.matcher, self.slowly, self.learn, self.plans = matcher, slowly, learn, {}
+
+    def url(self, target_or_name, /, **parameters):
+        """The percent-encoded path that leads to this target or route: see `fastcore.routing.Router.url`."""
+        cdef UrlPlan plan
+        cdef bint known = False
+        try:
+            plans = self.plans.get(target_or_name)
+        except TypeError:
+            return self.slowly(target_or_name, parameters)
+        if plans is not None:
+            for plan in <list>plans:
+                if plan.count == len(parameters):
+                    path = self._fill(plan, parameters)
+                    if path is not None:
+                        return path
+        path = self.slowly(target_or_name, parameters)
+        names = frozenset(parameters)
+        if plans is None:
+            plans = self.plans[target_or_name] = []
+        for plan in <list>plans:
+            known |= frozenset(plan.names) == names
+        if not known:
+            learned = self.learn(target_or_name, names)
+            if learned is not None:
+                plans.append(UrlPlan(*learned))
+        return path
+
+    cdef object _fill(self, UrlPlan plan, dict parameters):
+        """The path; None where it is not plain or not right."""
+        cdef PyObject* values[MAX_PLAIN]
+        cdef list written = None
+        cdef Py_ssize_t begins[MAX_PLAIN + 1]
+        cdef Py_ssize_t ends[MAX_PLAIN]
+        cdef Py_ssize_t length = 0, at = 0, i, size
+        cdef PyObject* found
+        cdef uint8_t* data
+        cdef uint8_t before = 0
+        for i in range(plan.count):
+            length += PyUnicode_GET_LENGTH(plan.texts[i])
+            found = PyDict_GetItem(parameters, plan.names[i])
+            if found == NULL:
+                return None
+            if not PyUnicode_CheckExact(<object>found):
+                if not PyLong_CheckExact(<object>found) or not plan.takes_int[i]:
+                    return None
+                text = str(<object>found)
+                if written is None:
+                    written = []
+                written.append(text)
+                found = <PyObject*>text
+            if not PyUnicode_IS_ASCII(<object>found):
+                return None
+            values[i] = found
+            length += PyUnicode_GET_LENGTH(<object>found)
+        length += PyUnicode_GET_LENGTH(plan.texts[plan.count])
+        path = PyUnicode_New(length, 127)
+        data = <uint8_t*>PyUnicode_DATA(path)
+        for i in range(plan.count + 1):
+            size = PyUnicode_GET_LENGTH(plan.texts[i])
+            memcpy(data + at, PyUnicode_DATA(plan.texts[i]), size)
+            at += size
+            if i < plan.count:
+                size = PyUnicode_GET_LENGTH(<object>values[i])
+                memcpy(data + at, PyUnicode_DATA(<object>values[i]), size)
+                begins[i], ends[i] = at, at + size
+                at += size
+        for i in range(length):
+            if not SAFE[data[i]] or (before == 47 and (data[i] == 46 or (data[i] == 47 and i == 1))):
+                return None
+            before = data[i]
+        return path if self._leads_back(plan, data, length, begins, ends) else None
+
+    cdef bint _leads_back(
+        self, UrlPlan plan, const uint8_t* data, Py_ssize_t length, Py_ssize_t* begins, Py_ssize_t* ends
+    ) except -1:
+        cdef Matcher matcher = self.matcher
+        cdef Py_ssize_t slots[MAX_SLOTS]
+        cdef Program* program
+        cdef int32_t winner
+        cdef Py_ssize_t i, slot
+        if matcher.first_irregular <= plan.index:
+            return False
+        matcher.walking += 1
+        try:
+            winner = matcher._walk[uint8_t](data, length)
+        finally:
+            matcher.walking -= 1
+        if winner != plan.index:
+            return False
+        if plan.count == 0:
+            return True
+        program = matcher._program(plan.index)
+        if program.status != WRITTEN or not matcher._run[uint8_t](program, data, length, slots):
+            return False
+        for i in range(plan.count):
+            slot = plan.slots[i]
+            if slots[slot] != begins[i] or slots[slot + 1] != ends[i]:
+                return False
+        return True

@@ -1,7 +1,7 @@
-"""What can be known about a table without serving it: routes that can never win, routes that compete, why a path goes where.
+"""What can be known about a table without serving it: routes that can never win, that compete, why a path goes where.
 
-All answers come from the automaton and are exact: `unreachable` and `overlaps` look at *all* paths, not at samples. What has no
-automaton, or would need more steps than the limits below, is told by `undecided`, never guessed.
+All answers come from the automaton and are exact: `unreachable` and `overlaps` look at *all* paths, not at samples.
+What has no automaton, or would need more steps than the limits below, is told by `undecided`, never guessed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Dispatch = Callable[[str], "tuple[int, dict[str, str]] | None"]
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """`route` never wins: `taken_by` win all its paths, `example` is one of them; None where it matches no path at all."""
+    """`route` never wins: `taken_by` win all its paths, `example` is one; None where it matches no path at all."""
 
     route: Route
     taken_by: tuple[Route, ...]
@@ -112,15 +112,15 @@ def _wide_representatives(mixed: Sequence[CharSet]) -> list[int]:
     for one in ranges:
         for first, last in one:
             borders |= {first, last + 1}
-    members: list[Iterator[tuple[int, int]]] = [iter(one) for one in ranges]
-    current = [next(one, None) for one in members]
+    members = [iter(spans) for spans in ranges]
+    current = [next(member, None) for member in members]
     chosen: dict[tuple[bool, ...], int] = {}
     for start in sorted(border for border in borders if border <= 0x10FFFF):
         inside = []
-        for place, one in enumerate(members):
+        for place, member in enumerate(members):
             span = current[place]
             while span is not None and span[1] < start:
-                span = current[place] = next(one, None)
+                span = current[place] = next(member, None)
             inside.append(span is not None and span[0] <= start)
         key = tuple(inside)
         if key not in chosen or 0xD800 <= chosen[key] < 0xE000:
@@ -199,8 +199,8 @@ class Analysis:
     def overlaps(self) -> list[Overlap]:
         """Pairs of routes that match a common path, by the order of the table, each with the shortest example found.
 
-        Two nodes are followed at a time, whatever their routes, so the work grows with the automaton and not with the pairs
-        of routes. Raises OverflowError beyond MAX_PAIRS.
+        Two nodes are followed at a time, whatever their routes, so the work grows with the automaton and not with the
+        pairs of routes. Raises OverflowError beyond MAX_PAIRS.
         """
         pairs = _Pairs(self.table, self.alphabet)
         overlaps = []
@@ -342,7 +342,7 @@ def sample(items: SubPattern, flags: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How one route fared with a path: `matched`, else it went along with the first `reached` characters (-1: not known)."""
+    """How one route fared with a path: `matched`, else it went along for `reached` characters (-1: not known)."""
 
     route: Route
     matched: bool

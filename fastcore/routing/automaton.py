@@ -1,10 +1,10 @@
 """The whole table as one nondeterministic automaton: parse trees in, nodes and edges out. No matching happens here.
 
-A node stands for a set of texts: those that lead to it from the root. Routes that begin alike share their first nodes,
-so the automaton is a tree near its root, as the table is. Edges are of two kinds: *character* edges consume one character
-of a set; *free* edges consume none and may carry an assertion about the place where they stand. A route is matched
-when its exit is reached. Priorities within a pattern (greed, order of alternatives) do not matter for *whether* it matches,
-so they are left out here; `fastcore.routing.captures` has them.
+A node stands for a set of texts: those that lead to it from the root. Routes that begin alike share their first
+nodes, so the automaton is a tree near its root, as the table is. Edges are of two kinds: *character* edges consume
+one character of a set; *free* edges consume none and may carry an assertion about the place where they stand. A route
+is matched when its exit is reached. Priorities within a pattern (greed, order of alternatives) do not matter for
+*whether* it matches, so they are left out here; `fastcore.routing.captures` has them.
 
 What has no automaton (references, look-around, conditionals, atomic groups) raises NotRegularError and stays with `re`.
 """
@@ -24,6 +24,7 @@ from fastcore.routing.tree import SINGLE_CHARACTERS, SubPattern, combine_flags, 
 MAX_NODES_PER_ROUTE = 4000
 
 _EXIT = "exit"
+_IGNORECASE = int(re.IGNORECASE)
 
 ROOT = 0
 FREE, START, LINE_START, END, END_OR_NEWLINE, LINE_END, BOUNDARY, NO_BOUNDARY, ASCII_BOUNDARY, ASCII_NO_BOUNDARY = (
@@ -41,9 +42,10 @@ class NotRegularError(Exception):
 class Automaton:
     """Nodes are numbers from 0, the root.
 
-    `character_edges` holds (from, set, to) and `free_edges` (from, assertion, to), flat; sets are indices into `charsets`.
-    `exits[route]` is the node where a route is matched, -1 for one that is not in the automaton: `irregular[route]` says why.
-    `first_route[node]` is the lowest route that can still be matched from a node: once a lower one has won, it is of no use.
+    `character_edges` holds (from, set, to) and `free_edges` (from, assertion, to), flat; sets are indices into
+    `charsets`. `exits[route]` is the node where a route is matched, -1 for one that is not in the automaton:
+    `irregular[route]` says why. `first_route[node]` is the lowest route that can still be matched from a node: once a
+    lower one has won, it is of no use.
     """
 
     def __init__(self, routes: Sequence[Route] = ()) -> None:
@@ -55,6 +57,7 @@ class Automaton:
         self.irregular: dict[int, str] = {}
         self._set_numbers: dict[CharSet, int] = {}
         self._shared: dict[tuple[int, Any], int] = {}
+        self._literal_numbers: dict[int, int] = {}
         self._route = 0
         self._budget = 0
         for route in routes:
@@ -76,18 +79,13 @@ class Automaton:
             self.exits.append(-1)
             self.irregular[route.index] = "it is nested too deeply"
 
-    def freeze(self) -> None:
-        """Forgets what only `add` needs."""
-        self._shared.clear()
-        self._set_numbers.clear()
-
     def _add_items(self, node: int, items: SubPattern, flags: int) -> int:
-        ignore_case = flags & re.IGNORECASE
+        plain = not flags & _IGNORECASE
         shared = self._shared
-        for operator, argument in items:
-            if operator is op.LITERAL and not ignore_case:
+        for operator, argument in items.data:
+            if plain and operator is op.LITERAL:
                 known = shared.get((node, argument))
-                node = known if known is not None else self._consume(node, argument, operator, argument, flags)
+                node = known if known is not None else self._consume_literal(node, argument)
             else:
                 node = self._add_item(node, operator, argument, flags)
         return node
@@ -156,11 +154,7 @@ class Automaton:
         return known
 
     def _consume(self, node: int, key: Any, operator: Any, argument: Any, flags: int) -> int:
-        chars = charset(operator, argument, flags)
-        number = self._set_numbers.get(chars)
-        if number is None:
-            number = self._set_numbers[chars] = len(self.charsets)
-            self.charsets.append(chars)
+        number = self._set_number(charset(operator, argument, flags))
         new = self._shared[node, key] = self._add_node()
         self.character_edges.extend((node, number, new))
         return new
@@ -172,6 +166,21 @@ class Automaton:
             known = self._shared[node, _EXIT] = self._add_node()
             self._add_free(node, known)
         return known
+
+    def _consume_literal(self, node: int, codepoint: int) -> int:
+        number = self._literal_numbers.get(codepoint)
+        if number is None:
+            number = self._literal_numbers[codepoint] = self._set_number(charset(op.LITERAL, codepoint, 0))
+        new = self._shared[node, codepoint] = self._add_node()
+        self.character_edges.extend((node, number, new))
+        return new
+
+    def _set_number(self, chars: CharSet) -> int:
+        number = self._set_numbers.get(chars)
+        if number is None:
+            number = self._set_numbers[chars] = len(self.charsets)
+            self.charsets.append(chars)
+        return number
 
     def _add_free(self, node: int, to: int, kind: int = FREE) -> None:
         if node != to or kind != FREE:

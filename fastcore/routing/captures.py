@@ -1,12 +1,13 @@
 """Where a winning route's parameters lie: its pattern as a small program that a backtracking machine runs.
 
-The machine tries choices in the pattern's own order, as `re` does, so the captures are those of `re`; but it remembers
-which choice it has already tried at which place and never tries it twice, so its time is linear in the text. Most choices
-are no choices at all: the next character decides. Where all are decided so, the program is *decided*: since the automaton has
-already found that the route matches, such a program checks nothing and only walks to where the parameters begin and end.
+The machine tries choices in the pattern's own order, as `re` does, so the captures are those of `re`; but it
+remembers which choice it has already tried at which place and never tries it twice, so its time is linear in the
+text. Most choices are no choices at all: the next character decides. Where all are decided so, the program is
+*decided*: since the automaton has already found that the route matches, such a program checks nothing and only walks
+to where the parameters begin and end.
 
-Instructions: SKIP n, SPAN set (all characters of the set that follow), SET set (one of it), SAVE slot, SPLIT (preferred,
-other), JUMP, ASSERT, ACCEPT. Slot 2n is where the n-th parameter begins, slot 2n+1 where it ends.
+Instructions: SKIP n, SPAN set (all characters of the set that follow), SET set (one of it), SAVE slot, SPLIT
+(preferred, other), JUMP, ASSERT, ACCEPT. Slot 2n is where the n-th parameter begins, slot 2n+1 where it ends.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ ACCEPT, SKIP, SPAN, SET, SAVE, SPLIT, JUMP, ASSERT, LOOP = range(9)
 OPERATION_NAMES = ("ACCEPT", "SKIP", "SPAN", "SET", "SAVE", "SPLIT", "JUMP", "ASSERT", "LOOP")
 
 PREFERRED_AT_END, OTHER_AT_END, PREFERRED_ALWAYS, OTHER_ALWAYS = 1, 2, 4, 8
-"""What a SPLIT knows besides two sets: which of its sides are possible at the end of the text, and with any character."""
+"""What a SPLIT knows besides two sets: which sides are possible at the end of the text, and with any character."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +62,7 @@ class Look:
 
 @dataclass(slots=True)
 class Program:
-    """`words` is the program, flat; SET, SPAN and SPLIT name sets by their index in `sets`; `names` are the parameters."""
+    """`words` is the program, flat; SET, SPAN and SPLIT name sets by index in `sets`; `names` are the parameters."""
 
     words: list[int]
     sets: list[CharSet | Look]

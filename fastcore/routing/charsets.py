@@ -1,7 +1,8 @@
 """Sets of characters, as the single-character items of a pattern mean them: `a`, `[^/]`, `\\w`, `.`, with any flags.
 
-Python itself is the judge of what is in a set: an item is compiled alone, by Python's compiler, and asked. So case folding,
-categories and future Unicode versions are right by construction. The 128 ASCII characters are asked once, others when met.
+Python itself is the judge of what is in a set: an item is compiled alone, by Python's compiler, and asked. So case
+folding, categories and future Unicode versions are right by construction. The 128 ASCII characters are asked once,
+others when met.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from re import _compiler, _parser  # type: ignore[attr-defined]
-from re import _constants as op
+from re import _constants as op  # type: ignore[attr-defined]
 from typing import Any
 
 ASCII = "".join(map(chr, range(128)))
 ALL_ASCII = (1 << 128) - 1
 MAX_CODEPOINT = 0x10FFFF
 
-_RELEVANT_FLAGS = re.IGNORECASE | re.DOTALL | re.ASCII | re.UNICODE
+_RELEVANT_FLAGS = int(re.IGNORECASE | re.DOTALL | re.ASCII | re.UNICODE)
 _NEGATED_CATEGORIES = frozenset({op.CATEGORY_NOT_DIGIT, op.CATEGORY_NOT_SPACE, op.CATEGORY_NOT_WORD})
 
 
 class CharSet:
     """A set of characters.
 
-    `ascii` has bit *c* set for each ASCII character *c* in it; `wide` is True where all other characters are in it, False
-    where none is, None where some are. `source` is a picture for people, such as `[0-9]`.
+    `ascii` has bit *c* set for each ASCII character *c* in it; `wide` is True where all other characters are in it,
+    False where none is, None where some are. `source` is a picture for people, such as `[0-9]`.
     """
 
     __slots__ = ("_pattern", "ascii", "source", "wide")
@@ -41,7 +42,7 @@ class CharSet:
         return self._pattern.match(chr(codepoint)) is not None
 
     def ranges(self) -> list[tuple[int, int]]:
-        """The characters beyond ASCII that are in it, as inclusive ranges. Asks Python about all of them: milliseconds."""
+        """The characters beyond ASCII that are in it, as inclusive ranges. Asks about all of them: milliseconds."""
         if self.wide is not None:
             return [(128, MAX_CODEPOINT)] if self.wide else []
         members = [ord(found) for found in self._pattern.findall(_everything_wide())]
@@ -65,7 +66,7 @@ def charset(operator: Any, argument: Any, flags: int) -> CharSet:
     """The set that one item of a parse tree means under these flags (LITERAL, NOT_LITERAL, ANY, IN, CATEGORY)."""
     if operator is op.CATEGORY:
         operator, argument = op.IN, ((operator, argument),)
-    return _charset(operator, tuple(argument) if operator is op.IN else argument, int(flags) & _RELEVANT_FLAGS)
+    return _charset(operator, tuple(argument) if operator is op.IN else argument, flags & _RELEVANT_FLAGS)
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,7 @@
 """The states that a walk goes through, as an SVG image: circles are states, boxes are routes that have been matched.
 
-An edge is labelled with the characters that lead along it; a chain of states that each accept one character is one edge with
-its text. Colours follow the reader's light or dark scheme.
+An edge is labelled with the characters that lead along it; a chain of states that each accept one character is one
+edge with its text. Colours follow the reader's light or dark scheme.
 """
 
 from __future__ import annotations

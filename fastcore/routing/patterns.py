@@ -49,7 +49,7 @@ class Route:
             self.regex, self.converters = translation.regex, translation.converters
         if not isinstance(getattr(self, "regex", None), str):
             raise PatternError("a pattern is text or a compiled pattern of text", index=index, pattern=pattern)
-        self._tree: SubPattern = self._parse(flags & ~re.DEBUG)
+        self._tree: SubPattern = self._parse(int(flags) & ~int(re.DEBUG))
         state = self._tree.state
         self.flags: int = state.flags
         self.groups: dict[str, int] = state.groupdict

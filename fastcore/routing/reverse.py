@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import re
+import string
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from re import _constants as op  # type: ignore[attr-defined]
@@ -25,11 +26,15 @@ from urllib.parse import quote
 
 from fastcore.routing.errors import AmbiguousPatternError, ParameterError, escape_controls
 from fastcore.routing.patterns import Route, compile_part
+from fastcore.routing.shorthand import CONVERTERS
 from fastcore.routing.tree import REPEATS, SubPattern, combine_flags, walk
 
 MAX_REPEATED_PARTS = 1000
 
-_SAFE_IN_PATH = "/:@!$&'()*+,;=~-._"
+MAX_PLAIN = 8
+
+SAFE_IN_PATH = "/:@!$&'()*+,;=~-._" + string.ascii_letters + string.digits
+"""What stands in a path as it is (RFC 3986 §3.3: pchar and the slash); all else is percent-encoded."""
 
 
 class Parameter(str):
@@ -290,7 +295,30 @@ def encode_path(path: str) -> str:
     if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
         raise ParameterError(f"{path!r} has a dot segment, which clients resolve away")
     try:
-        encoded = quote(path, safe=_SAFE_IN_PATH)
+        encoded = quote(path, safe=SAFE_IN_PATH)
     except UnicodeEncodeError:
         raise ParameterError(f"{path!r} holds a surrogate, which no URL can carry") from None
     return "/%2F" + encoded[2:] if encoded.startswith("//") else encoded
+
+
+def make_plan(
+    route: Route, template: Template
+) -> tuple[int, tuple[str, ...], tuple[str, ...], tuple[int, ...], tuple[bool, ...]] | None:
+    """A template as the compiled builder takes it: (index, names, texts between, slots, which take an int plainly).
+
+    None where a parameter stands twice or within another, or where the pattern's own text needs percent-encoding.
+    """
+    names = tuple(str(part) for part in template if isinstance(part, Parameter))
+    if len(set(names)) != len(names) or len(names) > MAX_PLAIN:
+        return None
+    texts = [""]
+    for part in template:
+        if isinstance(part, Parameter):
+            texts.append("")
+        else:
+            texts[-1] += part
+    if not all(char in SAFE_IN_PATH for text in texts for char in text):
+        return None
+    places = list(route.groups)
+    plain = tuple(route.converters.get(name, CONVERTERS["int"]) is CONVERTERS["int"] for name in names)
+    return route.index, names, tuple(texts), tuple(2 * places.index(name) for name in names), plain

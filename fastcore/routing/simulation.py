@@ -1,7 +1,8 @@
-r"""Running the automaton one character at a time: the readable definition of what the compiled matcher does with tables.
+r"""Running the automaton one character at a time: the readable definition of what the compiled matcher does.
 
-A *thread* is a node together with what it still owes: `\b` or `$` passed a moment ago may have promised something about the
-next character or the end, and a thread that breaks its promise dies. The state of a run is a set of threads.
+A *thread* is a node together with what it still owes: `\b` or `$` passed a moment ago may have promised something
+about the next character or the end, and a thread that breaks its promise dies. The state of a run is a set of
+threads.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Threads = frozenset[int]
 
 
 class State(NamedTuple):
-    """Threads after some text, `won`: the lowest route that has matched already, `at_end`: the lowest if the text ends here.
+    """Threads after some text, `won`: the lowest route matched already, `at_end`: the lowest if the text ends here.
 
     Both are NO_ROUTE where there is none. Threads that can only lead to routes after `won` are gone.
     """
@@ -107,7 +108,7 @@ class Simulation:
         return OWES_END if owed & OWES_LAST_NEWLINE else 0
 
     def follow(self, threads: Iterable[int], previous: int | None) -> set[int]:
-        """These threads and all that free edges lead to; `previous` is the character just consumed, None at the start."""
+        """These threads and all that free edges lead to; `previous` is the character before, None at the start."""
         stack = list(threads)
         seen = set(stack)
         while stack:

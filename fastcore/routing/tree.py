@@ -50,7 +50,7 @@ def combine_flags(flags: int, added: int, removed: int) -> int:
 
 
 def freeze(items: SubPattern, flags: int) -> tuple[Any, ...]:
-    """A hashable picture of a part of a tree: equal pictures match the same texts (group names and greed are left out)."""
+    """A hashable picture of a part of a tree: equal pictures match the same texts (names and greed are left out)."""
     picture: list[Any] = []
     for operator, argument in items:
         if operator is op.SUBPATTERN:
