@@ -53,7 +53,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Running]:
 @pytest.mark.parametrize("site", [HELLO], indirect=True)
 def test_a_page_and_a_remote_call(site: Running) -> None:
     assert site.visitor("localhost").call("/hello/rpc", "load")["result"] >= 0
-    with demo_browser.chromium() as browser, page_of(browser) as page:
+    with demo_browser.chromium() as browser, page_of(browser, expected="/favicon.ico") as page:
         called = page.expect_response(lambda answer: answer.request.method == "POST")
         with called as answer:
             page.goto(site.url("/", host="localhost"))

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE = 60_000  # milliseconds: a machine under load is slow, not wrong
@@ -45,7 +45,7 @@ def page_of(browser: Browser, *, expected: str = "ERR_ABORTED", **options: Any) 
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("console", lambda message: wrong.append(_told(message)) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
     page.on("response", lambda answer: wrong.append(f"{answer.url}: {answer.status}") if answer.status >= 500 else None)
@@ -55,3 +55,7 @@ def page_of(browser: Browser, *, expected: str = "ERR_ABORTED", **options: Any) 
     finally:
         context.close()
     assert [text for text in wrong if expected not in text] == []
+
+
+def _told(message: ConsoleMessage) -> str:
+    return f"{message.text} ({message.location.get('url')})"
