@@ -65,8 +65,9 @@ class ChildRecord:
         whose it is.
         """
         try:
-            recorded = {pid: (start, uid) for pid, start, uid in json.loads(self._path.read_bytes())}
-        except (OSError, ValueError):
+            rows = json.loads(self._path.read_bytes())
+            recorded = {int(pid): (int(start), int(uid)) for pid, start, uid in rows}
+        except (OSError, ValueError, TypeError):
             return []
         ended = []
         for pid, session, start, uid in processes():

@@ -62,7 +62,6 @@ class Supervisor:
         self._children: list[Child] = []
         self._control: control.Server | None = None
         self._stopping = ""
-        self._orders = 0
         self._begun = time.monotonic()
         self._since = time.time()
         self._announced = False
@@ -260,18 +259,14 @@ class Supervisor:
     def _read_signals(self) -> None:
         for number in os.read(self._signal_pipe[0], 256):
             if number in STOP_SIGNALS:
-                self.stop(signal.Signals(number).name)
+                name = signal.Signals(number).name
+                if self._stopping:
+                    self._kill_all(name)
+                self.stop(name)
 
     def stop(self, reason: str) -> None:
-        """Begin to stop: the front end first, so that no request comes any more; the second order kills what still
-        runs.
-        """
-        self._orders += 1
-        if self._orders > 1:
-            if reason != "control":
-                self.say(f"{reason} again: everything is killed")
-                for child in self._children:
-                    child.kill()
+        """Begin to stop: the front end first, so that no request comes any more. A second order changes nothing."""
+        if self._stopping:
             return
         self._stopping = reason
         self.say(f"{reason}: stopping")
@@ -280,6 +275,11 @@ class Supervisor:
         for child in self._children:
             if child.health.resting:
                 child.health.enter("stopped", time.time())
+
+    def _kill_all(self, reason: str) -> None:
+        self.say(f"{reason} again: everything is killed")
+        for child in self._children:
+            child.kill()
 
     def _order_end(self, child: Child, number: signal.Signals, grace: float) -> None:
         if child.health.state in ("starting", "ready"):
@@ -332,7 +332,7 @@ class Supervisor:
             case "status":
                 return {"ok": True, **self.describe()}
             case "stop":
-                self.stop("control")
+                self.stop("ordered by sitectl")
                 return {"ok": True, "stopping": True}
             case other:
                 return {"ok": False, "error": f"unknown command {str(other)[:40]!r}; there are status and stop"}

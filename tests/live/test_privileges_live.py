@@ -61,6 +61,21 @@ def test_every_process_has_the_ids_groups_and_capabilities_of_its_part_and_no_mo
         assert status["NoNewPrivs"] == "1", name
 
 
+def test_no_way_leads_back_to_root_not_even_a_set_user_id_program(site: RunningSite) -> None:
+    program = site.folder / "id"
+    shutil.copy("/usr/bin/id", program)
+    program.chmod(0o4755)
+    try:
+        *attempts, said = site.text(f"/one/become?{program}").splitlines()
+    finally:
+        program.unlink()
+    assert attempts == ["PermissionError: [Errno 1] Operation not permitted"] * 4
+    user = site.user_of("one")
+    assert said.startswith(f"uid={pwd.getpwnam(user).pw_uid}({user}) gid=")
+    assert "euid" not in said
+    assert "root" not in said
+
+
 def test_no_two_parts_share_a_user_and_none_is_root(site: RunningSite) -> None:
     users = {part["name"]: part["uid"] for part in site.status()["parts"]}
     assert len(set(users.values())) == len(users)
