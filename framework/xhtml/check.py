@@ -243,6 +243,11 @@ def _page(html: Element) -> Iterator[Problem]:
         yield _problem(title or html, "the document has no title")
     if len([element for element in html.walk() if element.tag == "main" and not element.get("hidden")]) > 1:
         yield _problem(html, "the document has more than one <main>")
+    level = 0
     for element in html.walk():
+        if len(element.tag) == 2 and element.tag[0] == "h" and element.tag[1].isdigit():
+            before, level = level, int(element.tag[1])
+            if level > before + 1 and before:
+                yield _problem(element, f"<h{level}> follows <h{before}>: a heading level is left out")
         if element.tag == "noscript":
             yield _problem(element, "<noscript> means nothing in XHTML; write the page so that a script adds to it")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from framework.xhtml.check import Problem
 
 DOCTYPE = "<!DOCTYPE html>\n"
+XHTML_FIRST = ("application/xhtml+xml", "text/html")
+HTML_FIRST = ("text/html", "application/xhtml+xml", "text/html")
 
 
 class Root(Element):
@@ -63,7 +65,8 @@ class Head(Element):
         return self.add("style", rules, **{"nonce": self.nonce, **attributes})
 
     def add_script_module(self, src: str, **attributes: Any) -> Element:
-        """Append an ES module by its URL; a browser runs it once the page is there."""
+        """Append an ES module by its URL; a browser runs it once the page is there. It makes the page HTML first; see
+        `Document.media_types`."""
         return self.add("script", type="module", src=src, **attributes)
 
     def add_script(self, text: str = "", *, src: str | None = None, module: bool = False, **attributes: Any) -> Element:
@@ -143,12 +146,16 @@ class Document:
 
     @property
     def media_types(self) -> tuple[str, ...]:
-        """The types it can be served as, the better first; the bytes are the same.
+        """The types it can be served as, the better first, the one for everybody last; the bytes are the same.
 
-        That is XHTML, but HTML where the head has a module script: Chromium runs none in XHTML (crbug.com/717643).
+        A page with a module script among the children of <head> or <body> is HTML first: Chromium runs no module in an
+        XML document (crbug.com/717643).
         """
-        has_module = any(child.tag == "script" and child.get("type") == "module" for child in self.head.elements)
-        return ("text/html", "application/xhtml+xml") if has_module else ("application/xhtml+xml", "text/html")
+        for part in (self.head, self.body):
+            for child in part._children:
+                if isinstance(child, Element) and child.tag == "script" and child.get("type") == "module":
+                    return HTML_FIRST
+        return XHTML_FIRST
 
     @property
     def title(self) -> str:

@@ -218,6 +218,15 @@ class Widgets:
         self.append(table)
         return table
 
+    def add_scroll_area(self, label: str, **attributes: Any) -> Element:
+        """Append a box that scrolls sideways by itself, also by the keyboard: for a table wider than a small screen.
+
+        >>> page.body.add_scroll_area("Processes").add_table(processes)
+        """
+        return self.add(
+            "div", **{"class_": "scroll", "role": "region", "tabindex": 0, "aria_label": label, **attributes}
+        )
+
     def add_form(self, action: Any = "", **options: Any) -> Form:
         """Append a form; see `framework.xhtml.forms.Form` for the options and the fields.
 

@@ -59,6 +59,7 @@ WRONG = [
     (lambda b: b.a("x", href="javascript:x()"), "would run a script"),
     (lambda b: b.noscript("x"), "noscript"),
     (lambda b: b.append(Element("main"), Element("main")), "more than one <main>"),
+    (lambda b: b.append(Element("h1", "x"), Element("h3", "y")), "<h3> follows <h1>"),
     (lambda b: b.parent.set(lang=None), "language"),
     (lambda b: b.parent.find("title").clear(), "no title"),
 ]
