@@ -6,25 +6,28 @@ every exception on that way an error page. No parsing of bodies, no negotiation,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from framework.errors import HTTPError, error_response, failure_response, reason_of
 from framework.finish import declare_length, finish
 from framework.limits import DEFAULT_LIMITS, Limits
-from framework.middleware import Middleware, compose
+from framework.middleware import compose
 from framework.mounts import Mounts
 from framework.request import Request, check_host
 from framework.response import TEXT, Response, SiteURL
 from framework.urls import UnknownHandler, URLTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from framework.middleware import Middleware
     from framework.urls import Resolver
+
+    StartResponse = Callable[..., Any]
 
 MAX_KNOWN_HOSTS = 256
 """Host headers remembered as well-formed; then the memory is emptied."""
-
-StartResponse = Callable[..., Any]
 
 
 class App:

@@ -7,13 +7,15 @@ A converter raises ValueError for a text that is not exactly a value of its kind
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from framework.signatures import EMPTY
 
-Converter = Callable[[str], Any]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Converter = Callable[[str], Any]
 
 MAX_DIGITS = 4000
 """Digits of an integer in a path; Python itself refuses more than 4300."""

@@ -5,24 +5,27 @@ A handler is any callable ``handler(request, **params)`` or a `RequestHandler` s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from framework.conversion import ConversionError, Converter, converter_for
+from framework.conversion import ConversionError, converter_for
 from framework.errors import HTTPError
 from framework.middleware import compose, middleware_of
 from framework.response import Response, to_response
 from framework.signatures import EMPTY, Signature, name_of, read_signature
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, TypeVar
+
+    from framework.conversion import Converter
     from framework.request import Request
+
+    F = TypeVar("F", bound=Callable[..., Any])
+    Call = Callable[[Request, Mapping[str, Any]], Any]
+    Groups = Mapping[str, Converter | None]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _METHODS_ATTRIBUTE = "__framework_methods__"
-
-F = TypeVar("F", bound=Callable[..., Any])
-Call = Callable[["Request", Mapping[str, Any]], Any]
-Groups = Mapping[str, Converter | None]
 
 
 class HandlerError(TypeError):

@@ -7,16 +7,18 @@ a transaction can be rolled back, and becomes the 500 at the door.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
+
     from framework.request import Request
     from framework.response import Response
 
-Next = Callable[["Request"], "Response"]
-Middleware = Callable[["Request", Next], Any]
-H = TypeVar("H", bound=Callable[..., Any])
+    Next = Callable[[Request], Response]
+    Middleware = Callable[[Request, Next], Any]
+    H = TypeVar("H", bound=Callable[..., Any])
 
 ATTRIBUTE = "__framework_middleware__"
 

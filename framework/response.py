@@ -8,14 +8,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from framework.files import FileBody, content_type_of, open_regular
 from framework.headers import check_header, http_date
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Protocol
+
     from framework.cookies import Cookie
+
+    class Page(Protocol):
+        """A document that can be sent as one of several media types, in the server's order of preference."""
+
+        @property
+        def media_types(self) -> tuple[str, ...]:
+            """Such as ("application/xhtml+xml", "text/html")."""
+
+        def encode(self) -> bytes:
+            """The document's bytes."""
+
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 JSON = ("Content-Type", "application/json")
@@ -26,17 +39,6 @@ MAX_JSON_DEPTH = 200
 """Levels of lists and dicts in which surrogates are looked for; orjson itself has a limit, too."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-
-
-class Page(Protocol):
-    """A document that can be sent as one of several media types, in the server's order of preference."""
-
-    @property
-    def media_types(self) -> tuple[str, ...]:
-        """Such as ("application/xhtml+xml", "text/html")."""
-
-    def encode(self) -> bytes:
-        """The document's bytes."""
 
 
 class SiteURL(str):

@@ -6,15 +6,34 @@ handler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from fastcore.routing import Router, RoutingError, UnknownTargetError
 from framework.handlers import Endpoint, HandlerError
 from framework.signatures import name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any, Protocol
+
     from fastcore.routing import Route
+
+    class Resolver(Protocol):
+        """What knows the URLs of the whole site; `framework.site.tree.SiteTree` is one."""
+
+        def url(
+            self,
+            reference: str | Callable[..., Any],
+            params: Mapping[str, Any],
+            *,
+            host: str,
+            scheme: str,
+            backend: str,
+        ) -> str:
+            """The address of a handler as `Request.get_url` gives it; raises UnknownHandler."""
+
+        def find(self, host: str, path: str) -> tuple[Any, str] | None:
+            """The mount (with `.prefix` and `.backend`) that has this host and path, and the rest of the path."""
 
 
 class URLTableError(TypeError):
@@ -26,24 +45,6 @@ class UnknownHandler(LookupError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
-
-
-class Resolver(Protocol):
-    """What knows the URLs of the whole site; `framework.site.tree.SiteTree` is one."""
-
-    def url(
-        self,
-        reference: str | Callable[..., Any],
-        params: Mapping[str, Any],
-        *,
-        host: str,
-        scheme: str,
-        backend: str,
-    ) -> str:
-        """The address of a handler as `Request.get_url` gives it; raises UnknownHandler."""
-
-    def find(self, host: str, path: str) -> tuple[Any, str] | None:
-        """The mount (with `.prefix` and `.backend`) that has this host and path, and the rest of the path."""
 
 
 class URLTable:
