@@ -1,0 +1,128 @@
+"""Servers started for a measurement, and ended with everything that they started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from peers import Peer
+from toolchain import Missing
+
+START_SECONDS = 30.0
+TICKS = os.sysconf("SC_CLK_TCK")
+PROCESS_CLOCK = 2
+"""The kernel's CPUCLOCK_SCHED: the clock of a process is (~pid << 3) | 2."""
+
+
+class Server:
+    """One running peer on a unix socket in a directory of its own.
+
+    With `processor`, it and its children run on that one only.
+    """
+
+    def __init__(self, peer: Peer, processor: int | None = None, wrapper: tuple[str, ...] = ()) -> None:
+        self.peer = peer
+        self._processor = processor
+        self._wrapper = wrapper
+        self._directory = tempfile.TemporaryDirectory(prefix="bench-")
+        self.path = Path(self._directory.name) / "s"
+        self._log = Path(self._directory.name) / "log"
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"unix:{self.path}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def end(self) -> None:
+        """Tell it to end, and wait for that; the log stays until `stop`."""
+        self.process.terminate()
+        self.process.wait(120)
+
+    def stop(self) -> None:
+        """End it and its children at once, and remove its directory."""
+        process = getattr(self, "process", None)
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._directory.cleanup()
+
+    def cpu_seconds(self) -> float:
+        """Processor time of its processes: what the running ones have used, ended threads included, to the nanosecond
+        (clock_getcpuclockid(3)); what their ended children have, to 1/100 s (proc_pid_stat(5)).
+        """
+        total = 0.0
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                pid = int(name)
+                try:
+                    if os.getpgid(pid) == self.process.pid:
+                        total += time.clock_gettime((~pid << 3) | PROCESS_CLOCK) + _seconds_of_ended_children(pid)
+                except OSError:  # it has ended meanwhile
+                    continue
+        return total
+
+    def log(self) -> str:
+        """What it has printed."""
+        return self._log.read_text(errors="replace")
+
+    def _start(self) -> None:
+        command = [*self._wrapper, *self.peer.command(self.path)]
+        listener = None
+        if self.peer.inherits:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(self.path))
+            listener.listen(1024)
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=listener if listener is not None else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONHASHSEED": "0", **self.peer.environment},
+                process_group=0,
+                cwd=self._directory.name,
+            )
+        if listener is not None:
+            listener.close()
+        if self._processor is not None:
+            os.sched_setaffinity(self.process.pid, {self._processor})
+
+    def _wait(self) -> None:
+        give_up = time.monotonic() + START_SECONDS * (10 if self._wrapper else 1)
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.path)) == 0:
+                    return
+            if self.process.poll() is not None or time.monotonic() > give_up:
+                last = self.log().strip().splitlines()[-1:] or ["it printed nothing"]
+                raise Missing(f"it does not start: {last[0][:200]}")
+            time.sleep(0.02)
+
+
+def _seconds_of_ended_children(pid: int) -> float:
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / TICKS

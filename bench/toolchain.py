@@ -1,0 +1,103 @@
+"""What the benchmarks need around them: C programs compiled on use, other servers in an environment of their own, and
+the facts about the machine that a number means nothing without.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import venv
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NATIVE = ROOT / "bench" / "native"
+BUILD = NATIVE / "build"
+RESULTS = ROOT / "bench" / "results"
+PEERS = ROOT / ".venv-peers"
+
+
+class Missing(Exception):
+    """What a peer needs is not on this machine; the text says what."""
+
+
+def compile_program(name: str, *libraries: str) -> Path:
+    """bench/native/NAME.c as a program, compiled when it is not there or older than its source. Raises Missing."""
+    source, program = NATIVE / f"{name}.c", BUILD / name
+    if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
+        return program
+    BUILD.mkdir(exist_ok=True)
+    command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), *(f"-l{name}" for name in libraries)]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Missing("a C compiler (Debian: gcc libc6-dev)") from None
+    if result.returncode:
+        first = result.stderr.strip().splitlines()[0] if result.stderr.strip() else "it says nothing"
+        raise Missing(f"{source.name} does not compile: {first}")
+    return program
+
+
+def peer_python(package: str) -> Path:
+    """The interpreter of the peers' own environment, with this package in it. Raises Missing."""
+    python = PEERS / "bin" / "python"
+    if not python.exists():
+        tell(f"making {PEERS.name} for the other servers")
+        venv.create(PEERS, with_pip=True)
+    if not peer_version(package):
+        tell(f"installing {package} into {PEERS.name}")
+        command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", package]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            reason = (result.stderr or result.stdout).strip().splitlines()[-1:]
+            raise Missing(f"{package} cannot be installed: {' '.join(reason)[:200]}")
+    return python
+
+
+def peer_version(package: str) -> str:
+    """The version of a package in the peers' environment, "" where it is not installed."""
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    python = PEERS / "bin" / "python"
+    if not python.exists():
+        return ""
+    result = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
+    return result.stdout.strip()
+
+
+def tell(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def machine_facts() -> dict[str, str | int]:
+    """Processor, kernel and versions; nothing that names this machine or its user."""
+    model = "unknown"
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    facts: dict[str, str | int] = {
+        "processor": model,
+        "processors": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "compiler": _first_line(["gcc", "--version"]),
+        "load": f"{os.getloadavg()[0]:.2f}",
+    }
+    for package in ("fastcore-fcgi", "Cython"):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return facts
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.partition("\n")[0]
+    except OSError:
+        return ""
