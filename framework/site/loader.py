@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from framework.errors import style_hash
 from framework.site import values
 from framework.site.lines import find_lines
 from framework.site.problems import Problem, SiteError
@@ -27,13 +28,14 @@ FRONTENDS: Final = ("lighttpd",)
 DEFAULT_LISTEN: Final = Listen("127.0.0.1", 8080)
 DEFAULT_MAX_REQUEST_SIZE: Final = 16 * 1024 * 1024
 DEFAULT_HEADERS: Final[Mapping[str, str]] = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'self'; style-src 'self' {style_hash()}; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""The response headers of every host; a host's `headers` change or (with an empty text) remove them."""
+"""The response headers of every host; a host's `headers` change or (with an empty text) remove them. The one inline
+style that is allowed is that of the error pages."""
 _TABLES: Final = ("site", "host", "backend")
 
 

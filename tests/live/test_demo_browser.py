@@ -235,6 +235,12 @@ class TestForEverybody:
             outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             assert outline == "solid"
 
+    def test_what_is_not_there_has_a_page_that_looks_like_one(self, demo: Running, browser: Browser) -> None:
+        with page_of(browser, expected="404") as page:
+            page.goto(demo.url("/notes/999999/edit"))
+            expect(page.get_by_text("There is no such note")).to_be_visible()
+            assert page.evaluate("getComputedStyle(document.querySelector('main')).borderTopStyle") == "solid"
+
     def test_dark_and_light_differ(self, demo: Running, browser: Browser) -> None:
         colours = []
         for scheme in ("light", "dark"):

@@ -56,6 +56,7 @@ class TestPages:
         answer = visitor.get(path)
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "private, no-cache"
         assert " style=" not in answer.text
         assert not re.search(r"<script(?![^>]* src=)|<style|\son[a-z]+=", answer.text)
 

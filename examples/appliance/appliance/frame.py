@@ -7,10 +7,11 @@ The static folder is the front end's, at /static. Links to the pages of either b
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from appliance.charts import HEIGHT, WIDTH, Chart
 from appliance.proc import user_name
-from framework import Request
+from framework import Request, Response
 from framework.xhtml import Document, Element
 
 MENU = (
@@ -20,6 +21,14 @@ MENU = (
     ("status:privileges", "Privileges"),
 )
 LOGO = "M3 7a3 3 0 0 1 3-3h12a3 3 0 0 1 3 3v10a3 3 0 0 1-3 3H6a3 3 0 0 1-3-3ZM6.5 13h2.2l1.8-4.5 3 8 1.8-3.5h2.2"
+
+
+def not_kept(request: Request, next: Callable[[Request], Response]) -> Response:
+    """Middleware: no cache keeps a page, as its figures are of the moment and its forms of one visitor."""
+    response = next(request)
+    if response.get_header("Cache-Control") is None:
+        response.set_header("Cache-Control", "private, no-cache")
+    return response
 
 
 def page(request: Request, title: str, current: str, **live: str) -> tuple[Document, Element]:

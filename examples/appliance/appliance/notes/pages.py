@@ -52,7 +52,8 @@ class Index(RequestHandler):
         words = " ".join(query.get("q", "").split())[:MAX_SEARCH_CHARACTERS]
         page = store.search(words, _page_number(query.get("page", "1")))
         document, main = frame.page(self.request, "Notes", "notes:index")
-        frame.add_title(main, "Notes", f"Kept in one SQLite file that only user {frame.user()} can read.")
+        actions = frame.add_title(main, "Notes", f"Kept in one SQLite file that only user {frame.user()} can read.")
+        actions.add_anchor("New note", "#note-title", class_="button only-narrow")
         done = DONE.get(query.get("done", ""))
         if done and not draft.errors:
             main.add("p", done, class_="message good", role="status")

@@ -5,6 +5,7 @@ On the console's host this back end is at /status; on the wallboard's host it ha
 
 from __future__ import annotations
 
+from appliance.frame import not_kept
 from appliance.status import pages, remote
 from appliance.status.wall import wall_only
 from framework import App
@@ -17,5 +18,5 @@ app = App(
         (r"/privileges$", pages.privileges, "privileges"),
         (r"/rpc$", Proxy([remote.overview, remote.processes, remote.figures]), "rpc"),
     ],
-    middleware=[wall_only],
+    middleware=[not_kept, wall_only],
 )

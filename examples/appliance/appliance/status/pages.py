@@ -110,7 +110,7 @@ def _text(now: Live, name: str, tag: str = "span", **attributes: str) -> Element
 
 
 def _add_health(main: Element, now: Live) -> None:
-    health = main.add("div", class_="health", role="status", data_state_of="health.state")
+    health = main.add("div", class_="health", data_state_of="health.state")
     health.set(data_state=now.texts["health.state"])
     health.append(_text(now, "health", "p"))
 

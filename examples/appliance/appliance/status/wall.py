@@ -65,7 +65,7 @@ def _console(request: Request) -> str:
 def _add_head(body: Element, now: Live) -> None:
     head = body.add("header")
     head.add_heading(1, frame.host_name())
-    state = head.add("p", class_="state", role="status", data_state_of="health.state")
+    state = head.add("p", class_="state", data_state_of="health.state")
     state.set(data_state=now.texts["health.state"])
     state.add("span", now.texts["health"], data_text="health")
     head.add("p", now.texts["time"], class_="clock", data_text="time")
