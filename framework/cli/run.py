@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from framework.process.layout import for_caller, make_state_directories
     from framework.process.logs import Output
     from framework.process.parts import PartsError
+    from framework.process.privileges import PrivilegeError
     from framework.process.runfiles import RunError
     from framework.process.supervisor import Supervisor
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.flush()
     try:
         return Supervisor(site, Output()).run()
-    except (PartsError, RunError, FrontendError, LaunchError) as error:
+    except (PartsError, PrivilegeError, RunError, FrontendError, LaunchError) as error:
         for line in str(error).splitlines():
             print(f"sitectl: {line}", file=sys.stderr)
         return PROBLEM

@@ -70,13 +70,13 @@ class Supervisor:
         """Start the site, stay until it is told to stop, leave nothing behind. Returns the exit code."""
         self._run_directory.take()
         try:
+            self._catch_signals()
             self._end_leftovers()
             check_port_is_free(self.site.listen)
             self._run_directory.prepare(frontend_privileges(self.site))
             parts = parts_of(self.site)
             write_configuration(self.site, parts[0])
             linux.become_subreaper()
-            self._catch_signals()
             self._control = control.Server(self.site.control_path, self._answer, self._watch, self._unwatch)
             self._children = [Child(part, self._output, self._watch, self._unwatch) for part in parts]
             for child in self._children[1:]:
@@ -253,11 +253,10 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        self._signal_pipe = (reader, writer)
-        self._watch(reader, self._read_signals)
+        self._watch(reader, lambda: self._read_signals(reader))
 
-    def _read_signals(self) -> None:
-        for number in os.read(self._signal_pipe[0], 256):
+    def _read_signals(self, reader: int) -> None:
+        for number in os.read(reader, 256):
             if number in STOP_SIGNALS:
                 name = signal.Signals(number).name
                 if self._stopping:

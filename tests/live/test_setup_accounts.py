@@ -202,3 +202,13 @@ def test_run_before_setup_names_every_missing_user(site: RunningSite) -> None:
         missing = f"sitectl: user '{site.user_of(name)}' does not exist: 'sitectl setup' creates the users of a site"
         assert missing in done.stderr.splitlines()
     assert not site.run_directory.exists()
+
+
+def test_a_missing_user_of_the_front_end_is_told_too(site: RunningSite) -> None:
+    site.site_keys = {"frontend_user": f"{site.name}-web", "frontend_group": f"{site.name}-web"}
+    site.write_site()
+    done = site.sitectl("run")
+    assert done.returncode == 1
+    assert f"sitectl: user '{site.name}-web' does not exist: 'sitectl setup' creates the users of a site" in done.stderr
+    lines(site, "setup")
+    assert pwd.getpwnam(f"{site.name}-web")
