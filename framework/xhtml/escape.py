@@ -7,7 +7,6 @@ U+FFFD, the replacement character. Line ends become "\\n", as both parsers would
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -139,6 +138,8 @@ def style(text: str) -> str:
 
 def json_data(value: Any) -> str:
     """Any JSON-able value as the content of `<script type="application/json">`: no character in it is special there."""
+    import json
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character, escaped in _JSON_ESCAPES:
         text = text.replace(character, escaped)
