@@ -58,7 +58,7 @@ def _fastcore(interface: str, twin: str) -> Peer:
         label=f"**fastcore**, {what}" if twin == "compiled" else f"fastcore's pure twin, {what}",
         prepare=_this_python,
         arguments=("-m", "fastcore", "--bind", "{address}", "--interface", interface, f"applications:{interface}"),
-        environment={switch: "1", "PYTHONPATH": str(BENCH)},
+        environment={switch: "1", "PYTHONPATH": f"{BENCH}:{ROOT}"},
     )
 
 

@@ -60,10 +60,10 @@ def main() -> int:
         RESULT_FILE.write_text(json.dumps(result, indent=1) + "\n")
         write_table(PAGE_FILE, "hello", table)
         tell(f"written: {RESULT_FILE.relative_to(ROOT)}, {PAGE_FILE.relative_to(ROOT)}")
-    failed = [row["name"] for row in rows if row["errors"]]
-    for name in failed:
-        tell(f"wrong answers from {name}")
-    return 1 if any(name.startswith(("floor", "fastcore")) for name in failed) else 0
+    failed = [row for row in rows if row["errors"]]
+    for row in failed:
+        tell(f"{row['name']}: {row['errors']} wrong answers, the first: {row['first_error']}")
+    return 1 if any(row["name"].startswith(("floor", "fastcore")) for row in failed) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,29 +119,37 @@ def measure(server: Server, loadgen: Path, mode: str, seconds: float, connection
         command = ["taskset", "-c", str(processor), *command]
     before = server.cpu_seconds()
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if not result.stdout:
-        raise SystemExit(f"the load generator failed at {server.peer.name}: {server.log()[-500:]}")
+    if not result.stdout:  # it could not even connect
+        return _failure("; ".join(server.log().strip().splitlines()[-2:]) or "it is gone")
     found: dict[str, Any] = json.loads(result.stdout)
     used = server.cpu_seconds() - before
     found["cpu_us"] = used * 1e6 / found["answered"] if found["answered"] else 0.0
     return found
 
 
+def _failure(reason: str) -> dict[str, Any]:
+    zeros = {"requests": 0, "requests_per_second": 0.0, "cpu_us": 0.0, "latency_us": {"p50": 0.0, "p99": 0.0}}
+    return {**zeros, "errors": 1, "first_error": f"it does not answer: {reason[:200]}"}
+
+
 def _rows(peers: list[Peer], measured: dict[tuple[str, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
     for peer in peers:
         row: dict[str, Any] = {"name": peer.name, "label": peer.label, "version": peer.version, "note": peer.note}
-        row["errors"] = 0
+        row["errors"], row["first_error"] = 0, ""
         for mode in MODES:
             found = measured.get((peer.name, mode))
             row[mode] = _summary(found) if found else None
             row["errors"] += sum(each["errors"] for each in found or ())
+            row["first_error"] = next(
+                (each["first_error"] for each in found or () if each["first_error"]), row["first_error"]
+            )
         rows.append(row)
     for row in rows:
         for mode in MODES:
             floor = rows[0][mode]
             if row[mode] and floor and rows[0]["name"] == "floor":
-                row[mode]["of_floor"] = round(row[mode]["requests_per_second"] / floor["requests_per_second"], 4)
+                row[mode]["of_floor"] = round(row[mode]["requests_per_second"] / (floor["requests_per_second"] or 1), 4)
                 row[mode]["cpu_of_floor"] = (
                     round(floor["cpu_us"] / row[mode]["cpu_us"], 4) if row[mode]["cpu_us"] else None
                 )
@@ -174,6 +182,7 @@ def render(result: dict[str, Any]) -> str:
         name = f"{row['label']} {row['version']}".strip()
         lines.append(f"| {name} | {_cells(row['kept'])} | {_cells(row['each'])} |")
     notes = [f"{row['label']}: {row['note']}" for row in result["rows"] if row["note"]]
+    notes += [f"{row['label']}: {row['errors']} wrong answers" for row in result["rows"] if row.get("errors")]
     notes += [f"left out: {name} ({reason})" for name, reason in result["missing"].items()]
     facts = (
         f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']}, "

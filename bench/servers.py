@@ -64,8 +64,9 @@ class Server:
         """End it and its children at once, and remove its directory."""
         process = getattr(self, "process", None)
         if process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            for pid in self._pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
         self._directory.cleanup()
 
@@ -74,15 +75,19 @@ class Server:
         (clock_getcpuclockid(3)); what their ended children have, to 1/100 s (proc_pid_stat(5)).
         """
         total = 0.0
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                pid = int(name)
-                try:
-                    if os.getpgid(pid) == self.process.pid:
-                        total += time.clock_gettime((~pid << 3) | PROCESS_CLOCK) + _seconds_of_ended_children(pid)
-                except OSError:  # it has ended meanwhile
-                    continue
+        for pid in self._pids():
+            with suppress(OSError):  # it has ended meanwhile
+                total += time.clock_gettime((~pid << 3) | PROCESS_CLOCK) + _seconds_of_ended_children(pid)
         return total
+
+    def _pids(self) -> list[int]:
+        """Its processes: those of its session, as some servers give their workers process groups."""
+        found = []
+        for name in os.listdir("/proc"):
+            with suppress(ValueError, OSError):
+                if os.getsid(int(name)) == self.process.pid:
+                    found.append(int(name))
+        return found
 
     def log(self) -> str:
         """What it has printed."""
@@ -102,7 +107,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONHASHSEED": "0", **self.peer.environment},
-                process_group=0,
+                start_new_session=True,
                 cwd=self._directory.name,
             )
         if listener is not None:

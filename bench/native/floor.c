@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +177,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: floor unix:/path | floor host:port\n");
         return 2;
     }
+    signal(SIGPIPE, SIG_IGN); /* a client that goes away in mid-answer */
     build_answer();
     int listener = listen_at(argv[1]), poller = epoll_create1(0);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[256];
