@@ -1,5 +1,4 @@
-"""System users and groups of a site: made and removed by the system's own tools, as lists of arguments, never
-through a shell.
+"""System users and groups of a site, made and removed by the system's own tools; no shell is involved.
 
 An account made here has no password, no login shell and no home directory.
 """

@@ -1,5 +1,4 @@
-"""One back end: a fresh interpreter that already runs as its user, takes its listener, imports its application, and
-serves.
+"""One back end: a fresh interpreter, its user already, that takes its listener, imports its application and serves.
 
     python -m framework.process.backend NAME               as the supervisor starts it: spec on descriptor 0, LISTEN_FDS
     python -m framework.process.backend --spec FILE        the same under systemd socket activation
@@ -120,6 +119,7 @@ def _prove(spec: Spec) -> None:
 
 def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
     from fastcore import serve
+    from fastcore.listeners import ListenerError
 
     listener = _listener() if bind is None else bind
     _keep_from_application(spec)
@@ -134,14 +134,17 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
     def say_ready() -> None:
         notify.send("READY=1\nSTATUS=serving", notify_address)
 
-    serve(
-        application,
-        listener,
-        interface="native" if native else "wsgi",
-        workers=spec.workers,
-        allow_uids=spec.allow_uids or None,
-        on_ready=say_ready,
-    )
+    try:
+        serve(
+            application,
+            listener,
+            interface="native" if native else "wsgi",
+            workers=spec.workers,
+            allow_uids=spec.allow_uids or None,
+            on_ready=say_ready,
+        )
+    except ListenerError as error:
+        raise BackendError(str(error)) from None
 
 
 def _describe(spec: Spec) -> None:
@@ -175,9 +178,7 @@ def _listener() -> socket.socket:
 
 
 def _keep_from_application(spec: Spec) -> None:
-    """Nothing of how we were started reaches the application or its children: variables, the spec on descriptor 0,
-    the pipe.
-    """
+    """Keep how we were started from the application: the variables, the spec on descriptor 0, the pipe."""
     for name in ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "PYTHONPATH"):
         os.environ.pop(name, None)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -188,9 +189,7 @@ def _keep_from_application(spec: Spec) -> None:
 
 
 def _end_workers_with_us() -> None:
-    """Have the kernel kill the processes forked by this one when it dies, however that happens; not what those fork
-    in turn.
-    """
+    """Have the kernel kill what this process forks when it dies, however that happens; not what those fork in turn."""
     from framework.process import linux
 
     parent, first_generation = os.getpid(), True
@@ -220,8 +219,9 @@ def _configure_logging(spec: Spec) -> None:
 
 
 def load_application(spec: Spec) -> Any:
-    """Import "module:object" with the spec's folders first on sys.path. Raises BackendError that names module, file
-    and line.
+    """Import "module:object" with the spec's folders first on sys.path.
+
+    Raises BackendError that names module, file and line.
     """
     folders = [folder for folder in spec.path if folder not in sys.path]
     sys.path[:0] = folders
@@ -291,7 +291,11 @@ def _mount(application: Any, spec: Spec) -> bool:
 
     tree = SiteTree.from_spec(spec.tree)
     mounts = [list(mount) for mount in spec.mounts]
-    application.mount(tree, spec.backend, mounts=mounts, development=spec.development)
+    try:
+        application.mount(tree, spec.backend, mounts=mounts, development=spec.development)
+    except Exception as error:
+        reason = f"{spec.application} cannot be mounted: {type(error).__name__}: {error}"
+        raise BackendError(reason, _detail(error)) from error
     return True
 
 

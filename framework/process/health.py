@@ -1,5 +1,4 @@
-"""The health of one child: its state, and when it is started again. Pure: no processes, no descriptors, time comes
-as an argument.
+"""The health of one child: its state, and when it is started again. No processes here; time comes as an argument.
 
 States: waiting (before its start) → starting → ready → stopping → stopped; from starting or ready, by an end that
 nobody ordered, to waiting (a short back-off) or failed (a long rest, because it cannot work as it is or has failed

@@ -35,8 +35,12 @@ class InstallError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to make or remove. `text` says what ("user appliance-status"), `note` how it stands; `done` needs
-    nothing.
+    """One thing to make or remove.
+
+    text      what: "user appliance-status"
+    done      it is so already
+    note      how it stands, for people
+    destroys  something that setup has not made would be lost
     """
 
     text: str
@@ -57,9 +61,7 @@ class Record:
 
     @classmethod
     def of(cls, site: Site) -> Record:
-        """Read it; an empty one where setup has made nothing yet. Raises InstallError for a file that it did not
-        write.
-        """
+        """Read it; empty where setup has made nothing yet. Raises InstallError for a file that setup did not write."""
         path = site.state_directory / RECORD_NAME
         try:
             with open(path, "rb") as file:

@@ -1,5 +1,4 @@
-"""Where a site keeps its files when somebody without root runs it: in the caller's own places, as the XDG
-specification names them.
+"""Where a site keeps its files when somebody without root runs it: in the caller's own places (XDG).
 
 `/run` and `/var/lib` belong to root. Without root the run directory goes to $XDG_RUNTIME_DIR, or to a private
 folder of the caller's in the temporary directory, and state to $XDG_STATE_HOME (~/.local/state). What the site file

@@ -95,9 +95,7 @@ def _prctl(call: str, option: int, second: int = 0, third: int = 0) -> int:
 
 
 def parent_death_signal(signal_number: int) -> None:
-    """Have the kernel send this signal to the caller when its parent dies. A later change of ids clears it
-    (prctl(2)).
-    """
+    """Have the kernel send this signal to the caller when its parent dies; a later change of ids clears it."""
     _prctl("prctl(PR_SET_PDEATHSIG)", PR_SET_PDEATHSIG, signal_number)
 
 
@@ -154,9 +152,7 @@ def unshare_mounts() -> None:
 
 
 def can_unshare_mounts() -> bool:
-    """Whether this process may make mount namespaces: tried in a child, since a container may refuse what
-    capabilities allow.
-    """
+    """Whether this process may make mount namespaces: tried, since a container may refuse what capabilities allow."""
     child = os.fork()
     if child == 0:  # pragma: no cover - another process, out of sight of the parent's coverage
         try:
@@ -176,8 +172,7 @@ def mount(source: str, target: str, filesystem: str = "", flags: int = 0, data: 
 
 
 def capability_mask(names: tuple[str, ...] | frozenset[str]) -> int:
-    """The mask of capabilities given by name ("net_bind_service" or "CAP_NET_BIND_SERVICE"); ValueError for an
-    unknown one.
+    """The mask of capabilities given by name, with or without "CAP_"; ValueError for an unknown one.
 
     >>> hex(capability_mask(("net_bind_service",)))
     '0x400'

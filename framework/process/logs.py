@@ -1,5 +1,4 @@
-"""What the processes of a site print, line by line: whole lines, printable, bounded in length and rate, with time,
-name and pid.
+"""What the processes of a site print: whole lines, printable, bounded in length and rate, with time, name and pid.
 
 `LineBuffer` and `RateLimit` know no descriptors; `Output` writes for the supervisor and never blocks it. Children
 are not trusted: a control character is shown as \\xNN, so that no output can steer a terminal or forge the
@@ -22,9 +21,7 @@ MAX_LINE_BYTES = 8192
 
 LINES_PER_SECOND = 200
 LINES_AT_ONCE = 2000
-"""A child may print this many lines in a burst, and LINES_PER_SECOND in the long run; what is more is counted and
-told.
-"""
+"""A child may print this many lines in a burst, LINES_PER_SECOND in the long run; the rest is counted and told."""
 
 MAX_QUEUED_BYTES = 1 << 20
 """Output that waits for a slow reader; what comes on top is counted and told when the reader is back."""
@@ -104,9 +101,7 @@ class RateLimit:
 
 
 class Output:
-    """Lines to one descriptor (the journal, a terminal, a file), queued while it takes none, at most
-    MAX_QUEUED_BYTES.
-    """
+    """Lines to one descriptor (the journal, a terminal, a file), queued up to MAX_QUEUED_BYTES while it takes none."""
 
     def __init__(self, descriptor: int = 1) -> None:
         self._descriptor = descriptor

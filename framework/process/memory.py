@@ -1,6 +1,4 @@
-"""How much memory the parts of a running site use, asked of the kernel by whoever may (root, or the user who runs
-the site).
-"""
+"""How much memory the parts of a running site use, asked of the kernel by root or the user who runs the site."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ __all__ = ["add_memory", "memory_of"]
 
 
 def add_memory(answer: dict[str, Any]) -> None:
-    """Add "memory" to the supervisor and each part of a control socket's status: bytes, summed over each one's
-    session.
-    """
+    """Add "memory", in bytes over each one's session, to the supervisor and the parts of a control socket's status."""
     sessions: dict[int, list[int]] = {}
     for pid, session, _, _ in processes():
         sessions.setdefault(session, []).append(pid)
@@ -25,9 +21,7 @@ def add_memory(answer: dict[str, Any]) -> None:
 
 
 def memory_of(pids: list[int]) -> dict[str, int | None]:
-    """Resident and proportional set size in bytes, summed; None where there is no process or it may not be looked
-    at.
-    """
+    """Resident and proportional set size in bytes, summed; None where no process can be looked at."""
     total: dict[str, int | None] = {"rss": None, "pss": None}
     for pid in pids:
         for key, value in _rollup(pid).items():

@@ -26,8 +26,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def send(message: str, address: str | None = None) -> bool:
-    """Send "READY=1" or the like to `address` (default: NOTIFY_SOCKET); False where nobody asked. A lost message is
-    no error.
+    """Send "READY=1" or the like to `address` (default: NOTIFY_SOCKET); False where nobody takes it, which is no error.
 
     >>> send("STATUS=importing")
     False

@@ -66,9 +66,7 @@ class Privileges:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Everything that the steps need in the child: the rights, what it sees, where it starts, which descriptors it
-    keeps.
-    """
+    """What the steps need in the child: its rights, what it sees, where it starts, which descriptors it keeps."""
 
     privileges: Privileges
     parent: int
@@ -80,8 +78,7 @@ class Drop:
 def resolve(
     user: str, group: str | None = None, *, capabilities: tuple[str, ...] = (), umask: int = BACKEND_UMASK
 ) -> Privileges:
-    """The rights of `user` with `group` as primary group (default: its own); supplementary groups as /etc/group has
-    them.
+    """The rights of `user` with `group` (default: its own) as primary group and the groups that /etc/group gives it.
 
     Raises PrivilegeError for a name that does not exist, for uid 0, and for an unknown capability.
 
@@ -113,9 +110,7 @@ def resolve(
 
 
 def caller(*, umask: int = BACKEND_UMASK) -> Privileges:
-    """The rights of the calling user, for a site that is run without root: no ids change, no capabilities, no new
-    privileges.
-    """
+    """The rights of the calling user, for a site without root: no id changes, no capabilities, no new privileges."""
     uid, gid = os.getuid(), os.getgid()
     try:
         name = pwd.getpwuid(uid).pw_name
@@ -247,9 +242,7 @@ def _where(error: OSError) -> str:
 
 
 def environment(privileges: Privileges, *, home: str, extra: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a child: a few fixed names, `PASSED_ENVIRONMENT` of the caller's, and `extra`, which
-    wins.
-    """
+    """The whole environment of a child: a few fixed names, `PASSED_ENVIRONMENT` of the caller's, and `extra` on top."""
     base = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",

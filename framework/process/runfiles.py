@@ -128,9 +128,7 @@ def _kill(pid: int) -> None:
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace a file so that a reader sees the old or the new content, never a part. Not synced: a run directory is
-    in memory.
-    """
+    """Replace a file so that a reader sees the old or the new content, never a part. Not synced to the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(number, "wb") as file:

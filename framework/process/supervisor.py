@@ -232,9 +232,7 @@ class Supervisor:
             self.site.socket_path(name).unlink(missing_ok=True)
 
     def _kill_strays(self, child: Child | None) -> None:
-        """Processes that fled their session and lost their parent are our children now: end those of this child's
-        user, or all.
-        """
+        """What fled its session and lost its parent is our child now: end what runs as this child's user, or all."""
         known = {other.health.pid for other in self._children}
         for pid, _ in children_of(os.getpid()):
             if pid in known:

@@ -1,5 +1,4 @@
-"""Code below a directory that is closed to a back end's user, shown to that back end alone, read-only, at the same
-path.
+"""Code below a directory that is closed to a back end's user, shown to it alone, read-only, at the same path.
 
 `plan` runs in the parent: it follows each needed path the way the kernel would, tries as the user where the way is
 barred, and returns a `View`, or None where nothing is. `View.enter` runs in the child, still as root: in a mount
@@ -29,9 +28,7 @@ COVER_OPTIONS = "mode=0755,size=256k,nr_inodes=2048"
 
 
 class ViewError(Exception):
-    """The user cannot reach what it needs, and this process may not mount. Names the directory, the user and the
-    fix.
-    """
+    """The user cannot reach what it needs, and a view cannot help; names the directory, the user and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,8 @@ def _bind(tree: Tree, source: int) -> None:
     linux.mount(f"/proc/self/fd/{source}", tree.path, flags=linux.MS_BIND)
     os.close(source)
     flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_NOSUID | linux.MS_NODEV
-    linux.mount("", tree.path, flags=flags | (0 if tree.writable else linux.MS_RDONLY))
+    kept = os.statvfs(tree.path).f_flag & (os.ST_RDONLY | os.ST_NOEXEC)  # the same bits as MS_RDONLY and MS_NOEXEC
+    linux.mount("", tree.path, flags=flags | kept | (0 if tree.writable else linux.MS_RDONLY))
 
 
 # ---- in the parent: which way leads there, and where is it barred --------------------------------
@@ -101,9 +99,7 @@ class _Way:
 
 
 def _follow(tree: Tree) -> _Way:
-    """Resolve a path component by component, as path_resolution(7) describes. Raises ViewError where it leads
-    nowhere.
-    """
+    """Resolve a path part by part (path_resolution(7)). Raises ViewError where it leads nowhere."""
     way = _Way(tree)
     here, todo = "/", [part for part in tree.path.split("/") if part]
     while todo:
@@ -131,8 +127,7 @@ def _follow(tree: Tree) -> _Way:
 
 
 def _barred(modes: dict[str, int], uid: int, gid: int, groups: tuple[int, ...]) -> set[str]:
-    """The paths to which the user lacks the access asked of each (os.X_OK, os.R_OK): tried in a child that has
-    become the user.
+    """The paths to which the user lacks the access asked of each (os.X_OK, os.R_OK): tried in a child as that user.
 
     Each path is tried by a descriptor opened as root, so that a barred ancestor does not hide the answer for what
     lies below it.
