@@ -6,13 +6,14 @@ What has no automaton, or would need more steps than the limits below, is told b
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from re import _constants as op  # type: ignore[attr-defined]
 
-from fastcore.routing.automaton import Automaton
-from fastcore.routing.charsets import CharSet, charset
+from fastcore.routing.automaton import BOUNDARY, Automaton
+from fastcore.routing.charsets import CharSet, charset, word_set
 from fastcore.routing.errors import escape_controls
 from fastcore.routing.patterns import Route
 from fastcore.routing.simulation import NO_ROUTE, NOT_AT_END, OWES_BITS, OWES_MASK, Simulation, State
@@ -135,7 +136,8 @@ class Analysis:
         self.routes, self.dispatch = routes, dispatch
         self.automaton = Automaton(routes)
         self.table = Simulation(self.automaton)
-        self.alphabet = Alphabet([*self.automaton.charsets, charset(op.CATEGORY, op.CATEGORY_WORD, 0)])
+        asked = [word_set(re.UNICODE)] if any(kind >= BOUNDARY for kind in self.automaton.free_edges[1::3]) else []
+        self.alphabet = Alphabet([*self.automaton.charsets, *asked])
         self._verdicts: list[Unreachable | Undecided] | None = None
 
     def verdicts(self) -> list[Unreachable | Undecided]:
@@ -186,15 +188,15 @@ class Analysis:
         return Unreachable(route, tuple(self.routes[index] for index in sorted(takers)), example)
 
     def _choices(self, alone: Simulation, own: State, others: State) -> Iterator[int]:
-        if own.won == 0 and others.won != NO_ROUTE:
+        if own.won == 0 and others.won != NO_ROUTE and not others.threads:
             return iter(())
         sets = [*_sets_of(alone, own), *_sets_of(self.table, others)]
         return self.alphabet.choices(sets, anything=own.won == 0 or _owes(own))
 
     def _step_others(self, others: State, codepoint: int, limit: int) -> State:
-        if others.won < limit:
-            return others
-        return _before(self.table.step(others, codepoint), self.table, limit)
+        """The earlier routes after one more character: what has won stays won, unless a yet earlier one wins."""
+        following = _before(self.table.step(others, codepoint), self.table, min(limit, others.won))
+        return following._replace(won=min(others.won, following.won))
 
     def overlaps(self) -> list[Overlap]:
         """Pairs of routes that match a common path, by the order of the table, each with the shortest example found.

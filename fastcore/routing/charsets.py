@@ -8,7 +8,7 @@ others when met.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from re import _compiler, _parser  # type: ignore[attr-defined]
 from re import _constants as op  # type: ignore[attr-defined]
@@ -29,10 +29,19 @@ class CharSet:
     False where none is, None where some are. `source` is a picture for people, such as `[0-9]`.
     """
 
-    __slots__ = ("_pattern", "ascii", "source", "wide")
+    __slots__ = ("_pattern", "_ranges", "_runs", "ascii", "source", "wide")
 
-    def __init__(self, pattern: re.Pattern[str], ascii_bits: int, wide: bool | None, source: str) -> None:
-        self._pattern, self.ascii, self.wide, self.source = pattern, ascii_bits, wide, source
+    def __init__(
+        self,
+        pattern: re.Pattern[str],
+        runs: Callable[[], re.Pattern[str]],
+        ascii_bits: int,
+        wide: bool | None,
+        source: str,
+    ) -> None:
+        self._pattern, self._runs = pattern, runs
+        self._ranges: list[tuple[int, int]] | None = None if wide is None else [(128, MAX_CODEPOINT)] if wide else []
+        self.ascii, self.wide, self.source = ascii_bits, wide, source
 
     def __contains__(self, codepoint: int) -> bool:
         if codepoint < 128:
@@ -43,23 +52,14 @@ class CharSet:
 
     def ranges(self) -> list[tuple[int, int]]:
         """The characters beyond ASCII that are in it, as inclusive ranges. Asks about all of them: milliseconds."""
-        if self.wide is not None:
-            return [(128, MAX_CODEPOINT)] if self.wide else []
-        members = [ord(found) for found in self._pattern.findall(_everything_wide())]
-        ranges: list[tuple[int, int]] = []
-        for member in members:
-            if ranges and ranges[-1][1] == member - 1:
-                ranges[-1] = ranges[-1][0], member
-            else:
-                ranges.append((member, member))
-        return ranges
+        if self._ranges is None:
+            everything = "".join(map(chr, range(128, MAX_CODEPOINT + 1)))
+            spans = [found.span() for found in self._runs().finditer(everything)]
+            self._ranges = [(start + 128, end + 127) for start, end in spans]
+        return self._ranges
 
     def __repr__(self) -> str:
         return f"<characters {self.source}>"
-
-
-def _everything_wide() -> str:
-    return "".join(map(chr, range(128, MAX_CODEPOINT + 1)))
 
 
 def charset(operator: Any, argument: Any, flags: int) -> CharSet:
@@ -73,15 +73,21 @@ def charset(operator: Any, argument: Any, flags: int) -> CharSet:
 def _charset(operator: Any, argument: Any, flags: int) -> CharSet:
     state = _parser.State()
     state.flags, state.str = flags, ""
-    item = (operator, list(argument)) if operator is op.IN else (operator, argument)
-    pattern: re.Pattern[str] = _compiler.compile(_parser.SubPattern(state, [item]), flags)
+    single = _parser.SubPattern(state, [(operator, list(argument) if operator is op.IN else argument)])
+    pattern: re.Pattern[str] = _compiler.compile(single, flags)
+
+    def compile_runs() -> re.Pattern[str]:
+        repeat = (op.MAX_REPEAT, (1, op.MAXREPEAT, single))
+        runs: re.Pattern[str] = _compiler.compile(_parser.SubPattern(state, [repeat]), flags)
+        return runs
+
     bits = 0
     if operator is op.LITERAL and not flags & re.IGNORECASE:
         bits = 1 << argument if argument < 128 else 0
     else:
         for char in pattern.findall(ASCII):
             bits |= 1 << ord(char)
-    return CharSet(pattern, bits, _judge_wide(operator, argument, flags), describe(operator, argument))
+    return CharSet(pattern, compile_runs, bits, _judge_wide(operator, argument, flags), describe(operator, argument))
 
 
 def word_set(flags: int) -> CharSet:
@@ -127,8 +133,8 @@ def describe(operator: Any, argument: Any) -> str:
     if operator is op.LITERAL:
         return re.escape(chr(argument)) if chr(argument) not in "/" else "/"
     if operator is op.NOT_LITERAL:
-        return f"[^{_describe_member(op.LITERAL, argument)}]"
-    members = [_describe_member(*member) for member in argument]
+        return f"[^{describe_member(op.LITERAL, argument)}]"
+    members = [describe_member(*member) for member in argument]
     if len(argument) == 1 and argument[0][0] is op.CATEGORY:
         return members[0]
     return f"[{''.join(members)}]"
@@ -144,13 +150,13 @@ _CATEGORIES = {
 }
 
 
-def _describe_member(operator: Any, argument: Any) -> str:
+def describe_member(operator: Any, argument: Any) -> str:
     if operator is op.NEGATE:
         return "^"
     if operator is op.CATEGORY:
         return _CATEGORIES[argument]
     if operator is op.RANGE:
-        return "-".join(_describe_member(op.LITERAL, end) for end in argument)
+        return "-".join(describe_member(op.LITERAL, end) for end in argument)
     char = chr(argument)
     if not char.isprintable():
         return char.encode("unicode_escape").decode("ascii")

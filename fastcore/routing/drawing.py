@@ -13,13 +13,13 @@ from re import _constants as op  # type: ignore[attr-defined]
 
 from fastcore.routing.analysis import Alphabet
 from fastcore.routing.automaton import Automaton
-from fastcore.routing.charsets import ALL_ASCII, charset
+from fastcore.routing.charsets import ALL_ASCII, describe_member
 from fastcore.routing.patterns import Route
 from fastcore.routing.simulation import NO_ROUTE, OWES_BITS, Simulation, State
 
 MAX_STATES = 300
 
-_CHARACTER, _ROW, _RADIUS, _MARGIN = 7.3, 44, 7, 16
+_CHARACTER, _ROW, _RADIUS, _MARGIN = 7.3, 66, 7, 16
 _STYLE = (
     "text{font:12px ui-monospace,monospace;fill:#222}path{fill:none;stroke:#789}circle{fill:#fff;stroke:#345}"
     "rect{fill:#e8f0e4;stroke:#5a7d4a}.wins{fill:#2f5d1e}"
@@ -44,7 +44,7 @@ def draw(routes: Sequence[Route]) -> str:
     nodes = _explore(routes)
     for node in nodes:
         _contract(nodes, node)
-    _place(nodes, 0, _MARGIN + _RADIUS, [_MARGIN + 14])
+    _place(nodes, 0, _MARGIN + _RADIUS, [_MARGIN + 34])
     return _render(nodes)
 
 
@@ -76,7 +76,7 @@ def _explore(routes: Sequence[Route]) -> list[_Node]:
 def _verdict(state: State) -> str:
     if state.won != NO_ROUTE:
         return f"route {state.won}"
-    return f"route {state.at_end} at the end" if state.at_end != NO_ROUTE else ""
+    return f"route {state.at_end} $" if state.at_end != NO_ROUTE else ""
 
 
 def _edges(simulation: Simulation, alphabet: Alphabet, state: State) -> list[tuple[State, str]]:
@@ -121,8 +121,8 @@ def _ranges(bits: int) -> str:
             last = codepoint
             while last < 127 and bits >> (last + 1) & 1:
                 last += 1
-            first_text, last_text = charset(op.LITERAL, codepoint, 0).source, charset(op.LITERAL, last, 0).source
-            parts.append(first_text if last == codepoint else f"{first_text}-{last_text}".replace("\\-", "-"))
+            first_text, last_text = describe_member(op.LITERAL, codepoint), describe_member(op.LITERAL, last)
+            parts.append(first_text if last == codepoint else f"{first_text}-{last_text}")
             codepoint = last
         codepoint += 1
     return "".join(parts)
@@ -155,7 +155,10 @@ def _place(nodes: list[_Node], number: int, x: float, next_row: list[float]) -> 
     for label, to in node.edges:
         if nodes[to].y < 0:
             _place(
-                nodes, to, x + 50 + _CHARACTER * max(len(label), _loop_width(nodes[to]), _loop_width(node)), next_row
+                nodes,
+                to,
+                x + 44 + _CHARACTER * max(len(label), (_loop_width(nodes[to]) + _loop_width(node)) / 2),
+                next_row,
             )
             rows.append(nodes[to].y)
     if rows:
@@ -170,7 +173,7 @@ def _loop_width(node: _Node) -> int:
 
 def _render(nodes: list[_Node]) -> str:
     drawn = [node for node in nodes if node.y >= 0]
-    width = max(node.x + 2 * _RADIUS + (len(node.verdict) + 3) * _CHARACTER for node in drawn) + _MARGIN
+    width = max(node.x + _CHARACTER * max(len(node.verdict), _loop_width(node)) / 2 for node in drawn) + _MARGIN + 8
     height = max(node.y for node in drawn) + _ROW
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img"'
@@ -181,10 +184,10 @@ def _render(nodes: list[_Node]) -> str:
     for node in drawn:
         parts.append(f'<circle cx="{node.x:.1f}" cy="{node.y:.1f}" r="{_RADIUS}"/>')
         if node.verdict:
-            x = node.x + _RADIUS + 6
-            box = f'<rect x="{x:.1f}" y="{node.y - 9:.1f}" rx="4"'
-            parts.append(f'{box} width="{len(node.verdict) * _CHARACTER + 8:.1f}" height="18"/>')
-            parts.append(f'<text class="wins" x="{x + 4:.1f}" y="{node.y + 4:.1f}">{escape(node.verdict)}</text>')
+            width = len(node.verdict) * _CHARACTER + 8
+            x, y = max(2.0, node.x - width + _RADIUS), node.y + _RADIUS + 4
+            parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" rx="4" width="{width:.1f}" height="18"/>')
+            parts.append(f'<text class="wins" x="{x + 4:.1f}" y="{y + 13:.1f}">{escape(node.verdict)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -207,5 +210,6 @@ def _render_edges(nodes: list[_Node], node: _Node) -> list[str]:
         parts.append(
             f'<path d="M{x - 5:.1f} {y:.1f} C{x - 16:.1f} {y - 16:.1f} {x + 16:.1f} {y - 16:.1f} {x + 5:.1f} {y:.1f}"/>'
         )
-        parts.append(f'<text x="{x + 10:.1f}" y="{y - 6:.1f}">{escape(" ".join(node.loops))}</text>')
+        label = escape(" ".join(node.loops))
+        parts.append(f'<text x="{x:.1f}" y="{y - 16:.1f}" text-anchor="middle">{label}</text>')
     return parts
