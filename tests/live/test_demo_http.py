@@ -99,7 +99,7 @@ class TestPages:
         assert "".join(sorted_head.itertext()) == "pid"
 
     def test_a_nonsense_order_is_the_usual_one(self, visitor: Visitor) -> None:
-        assert "by cpu" in visitor.get("/status/processes?sort=%27%3Cb%3E&rows=-1").main()
+        assert "by CPU" in visitor.get("/status/processes?sort=%27%3Cb%3E&rows=-1").main()
 
 
 class TestPrivileges:

@@ -20,8 +20,8 @@ FLAGS = [
     "--host-resolver-rules=MAP *.localhost 127.0.0.1", "--force-color-profile=srgb",
 ]  # fmt: skip
 PICTURES = (
-    ("demo.png", "console.localhost", "/status/", "light", (1280, 800)),
-    ("demo-dark.png", "console.localhost", "/status/", "dark", (1280, 800)),
+    ("demo.png", "console.localhost", "/status/", "light", (1280, 1080)),
+    ("demo-dark.png", "console.localhost", "/status/", "dark", (1280, 1080)),
     ("demo-privileges.png", "console.localhost", "/status/privileges", "light", (1280, 800)),
     ("demo-wall.png", "wall.localhost", "/", "dark", (1280, 720)),
     ("demo-narrow.png", "console.localhost", "/status/", "light", (360, 780)),

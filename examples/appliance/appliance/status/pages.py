@@ -57,7 +57,7 @@ def processes(request: Request) -> Document:
     frame.add_live_sign(frame.add_title(main, "Processes", "What runs, and what it uses of one processor."))
     card = main.add("div", class_="card")
     here = request.get_url("status:processes")
-    shown = f" processes are visible to user {frame.user()}. The first {limit} by {order.value} are shown."
+    shown = f" processes are visible to user {frame.user()}. The first {limit} by {_title(order)} are shown."
     card.add_paragraph(Element("span", str(count), data_text="count"), shown, class_="soft")
     table = frame.add_table_place(card, "Processes").add_table(
         rows,
@@ -90,6 +90,10 @@ def _order(text: str) -> Order:
         return Order(text)
     except ValueError:
         return Order.CPU
+
+
+def _title(order: Order) -> str:
+    return next(title for title, key, _ in COLUMNS if key is order)
 
 
 def _sort_link(title: str, order: Order | None, here: str, limit: int) -> object:
