@@ -342,13 +342,15 @@ class FormPart(Element):
 class Form(FormPart):
     """A form.
 
-    action: a URL, or a handler (see `add_anchor`); "" sends it to the page's own URL. method: `post` or `get`.
-    values: what was typed, a mapping from names; with `getlist(name)` where a name can come more than once. errors: a
-    mapping from names to what is wrong (a text or several). prefix: what the ids begin with; unique in the document
-    by default.
+    action: a URL, or a handler with its `params` (see `add_anchor`); "" sends it to the page's own URL. method:
+    `post` or `get`. values: what was typed, a mapping from names; with `getlist(name)` where a name can come more
+    than once. errors: a mapping from names to what is wrong (a text or several). prefix: what the ids begin with;
+    unique in the document by default.
     """
 
-    __slots__ = ()
+    __slots__ = ("_params",)
+
+    _params: Mapping[str, Any] | None
 
     def __init__(
         self,
@@ -358,18 +360,26 @@ class Form(FormPart):
         values: Any = None,
         errors: Mapping[str, Any] | None = None,
         prefix: str | None = None,
+        params: Mapping[str, Any] | None = None,
         **attributes: Any,
     ) -> None:
         if method not in ("get", "post", "dialog"):
             raise ValueError(f"a form's method is get, post or dialog, not {method!r}")
         # An empty action is not allowed; leaving it out means the same (HTML §4.10.18.6).
         super().__init__("form", action=action if action != "" else None, method=method, **attributes)
+        self._params = params
         self.state = FormState(values if values is not None else {}, errors or {}, prefix or self.id or "")
+
+    def _copy_into(self, copy: Element) -> None:
+        super()._copy_into(copy)
+        if isinstance(copy, Form):
+            copy._params = self._params
 
     def settle(self) -> None:
         """Find the action's URL and a prefix for ids, once the form stands in its document."""
-        if callable(self.get("action")):
-            self.set(action=self._resolve(self.get("action"), None))
+        action = self.get("action")
+        if callable(action) or self._params is not None:
+            self.set(action=self._resolve(action, self._params))
         if not self.state.prefix:
             root: Any = self.root
             number = root.forms = getattr(root, "forms", 0) + 1 if hasattr(type(root), "forms") else 1

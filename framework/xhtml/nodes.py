@@ -8,7 +8,7 @@ the serialiser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from weakref import ref
 
 from framework.xhtml import serialise
@@ -202,7 +202,8 @@ class Element(Widgets, ElementMethods, Node):
     origin: tuple[str, int]
     """File and line of the call that made this element; only in development (see `framework.xhtml.development`)."""
 
-    media_types = ("application/xhtml+xml", "text/html")
+    media_types: ClassVar[tuple[str, ...]] = ("text/html",)
+    """What an element is served as by itself: without a root that says its namespace it is no XHTML document."""
 
     def __init__(self, tag: str, /, *content: Content, **attributes: Any) -> None:
         check_tag(tag)
@@ -273,11 +274,14 @@ class Element(Widgets, ElementMethods, Node):
     def insert(self, index: int, *content: Content) -> Self:
         """Add content at a position among the children. A node that stands elsewhere moves here.
 
-        Raises ValueError where a node would come to stand within itself.
+        Raises ValueError where a node would come to stand within itself, or is given twice.
         """
         pieces: list[str | Node] = []
         for item in content:
             flatten(item, pieces)
+        nodes = [id(piece) for piece in pieces if not isinstance(piece, str)]
+        if len(nodes) > len(set(nodes)):
+            raise ValueError("the same node is given twice; use clone() for a copy")
         place = slice(*slice(index, None).indices(len(self._children))).start
         for piece in pieces:
             if not isinstance(piece, str):

@@ -141,15 +141,15 @@ class Widgets:
     ) -> Element:
         """Append a list of links as a navigation landmark.
 
-        links: pairs (content, URL or handler). label: what this navigation is called, for those who hear the page.
-        current: the URL of the page at hand, marked by `aria-current`.
+        links: (content, URL or handler), or (content, handler, params). label: what this navigation is called, for
+        those who hear the page. current: the URL of the page at hand, marked by `aria-current`.
 
         >>> page.body.add_navigation([("Overview", "/"), ("Disks", "/disks")], label="Main", current="/disks")
         """
         navigation = self.add("nav", aria_label=label, **attributes)
         element = navigation.add("ul")
-        for content, href in links:
-            url = navigation._resolve(href, None)
+        for content, href, *params in links:
+            url = navigation._resolve(href, params[0] if params else None)
             element.add("li").add("a", content, href=url, aria_current="page" if url == current else None)
         return navigation
 

@@ -143,6 +143,13 @@ def test_element_cannot_stand_within_itself() -> None:
         top.append(top)
 
 
+def test_same_node_cannot_be_given_twice() -> None:
+    top, item = Element("ul"), Element("li")
+    with pytest.raises(ValueError, match="twice"):
+        top.append(item, [item])
+    assert str(top.append(item, item.clone())) == "<ul><li></li><li></li></ul>"
+
+
 def test_clone_is_deep_and_apart() -> None:
     top = Element("div", listed("a", Comment("c")), id="x")  # type: ignore[arg-type]
     copy = top.clone()
@@ -292,8 +299,10 @@ def test_handler_as_link_target_asks_the_document() -> None:
     page.body.add("nav").add_anchor("sda", disks, params={"name": "sda"})
     page.body.add_navigation([("Disks", disks)], label="Main", current="/disks/")
     page.body.add_form(disks)
+    page.body.add_form(disks, params={"name": "sdb"})
+    page.body.add_navigation([("sdc", disks, {"name": "sdc"})], label="More")
     hrefs = [element.get("href") or element.get("action") for element in page.find_all("a, form")]
-    assert hrefs == ["/disks/sda", "/disks/", "/disks/"]
+    assert hrefs == ["/disks/sda", "/disks/", "/disks/", "/disks/sdb", "/disks/sdc"]
     with pytest.raises(ValueError, match="get_url"):
         Document("t").body.add_anchor("x", disks)
 
