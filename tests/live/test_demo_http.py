@@ -172,6 +172,7 @@ class TestNotes:
         assert "in the meantime" in answer.text
         assert 'value="second"' in answer.text
         assert "first" in visitor.get("/notes/?q=first").main()
+        assert visitor.post(f"/notes/{note}/edit", {"token": first["token"], "title": "third"}).status == 409
         again = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', answer.text))
         assert visitor.post(f"/notes/{note}/edit", {**again, "title": "second"}).status == 303
 

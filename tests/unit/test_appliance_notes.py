@@ -177,6 +177,7 @@ class TestTokens:
             {"HTTP_ORIGIN": "http://console.localhost:9090"},
             {"HTTP_ORIGIN": "http://wall.localhost:8080"},
             {"HTTP_ORIGIN": ""},
+            {"HTTP_ORIGIN": "http://["},
         ],
     )
     def test_another_origin_is_refused(self, tokens: Tokens, variables: dict[str, str]) -> None:

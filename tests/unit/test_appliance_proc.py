@@ -163,6 +163,11 @@ class TestMachine:
         found = Machine(sys=tmp_path / "b").temperatures()
         assert [(sensor.name, sensor.celsius) for sensor in found] == [("k10temp temp1", 50.5), ("Tctl", 61.0)]
 
+    def test_two_sensors_of_one_name(self, tmp_path: Path) -> None:
+        for zone in ("thermal_zone0", "thermal_zone1"):
+            write(tmp_path, **{f"class__thermal__{zone}__type": "acpitz", f"class__thermal__{zone}__temp": "30000"})
+        assert [sensor.name for sensor in Machine(sys=tmp_path).temperatures()] == ["acpitz", "acpitz 2"]
+
     @pytest.mark.parametrize("text", ["", "N/A\n", "0\n", "-274000\n", "9999999\n", "4.1e4"])
     def test_a_sensor_that_is_not_there(self, tmp_path: Path, text: str) -> None:
         write(tmp_path, class__thermal__thermal_zone0__type="acpitz\n", class__thermal__thermal_zone0__temp=text)

@@ -8,10 +8,11 @@ is started.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import pwd
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -273,7 +274,7 @@ class Machine:
         return list(found.values())
 
     def temperatures(self) -> list[Temperature]:
-        """Thermal zones; where there are none, the sensors of hwmon."""
+        """Thermal zones; where there are none, the sensors of hwmon. Of two with one name the second gets a number."""
         zones = [
             (read(zone / "type").strip() or zone.name, read(zone / "temp"))
             for zone in _entries(self.sys / "class/thermal", "thermal_zone*")
@@ -286,12 +287,13 @@ class Machine:
                 )
                 for sensor in _entries(self.sys / "class/hwmon", "hwmon*/temp*_input")
             ]
-        found = []
+        found: dict[str, Temperature] = {}
         for name, text in zones:
             thousandths = _decimal(text.strip())
             if thousandths is not None and -50_000 < thousandths < 250_000 and thousandths != 0:
-                found.append(Temperature(_printable(name), thousandths / 1000))
-        return found
+                name = _unlike(_printable(name), found)
+                found[name] = Temperature(name, thousandths / 1000)
+        return list(found.values())
 
     def processes(self) -> list[Process]:
         """Every process that this user may see (the mount option hidepid hides those of others).
@@ -375,6 +377,11 @@ def _disk(mount: Mounted) -> Disk | None:
 def _sensor(path: Path) -> str:
     chip = read(path.with_name("name")).strip() or path.parent.name
     return f"{chip} {path.name.removesuffix('_input')}"
+
+
+def _unlike(name: str, taken: Container[str]) -> str:
+    names = (name if number == 1 else f"{name} {number}" for number in itertools.count(1))
+    return next(candidate for candidate in names if candidate not in taken)
 
 
 def _entries(folder: Path, pattern: str, limit: int = 64) -> Iterator[Path]:

@@ -60,10 +60,12 @@ async function refresh() {
   if (paused || document.hidden) return;
   try {
     const answer = await status[call](...args);
+    if (paused) return;
     show(answer);
     tell("live", `Live, every ${seconds} s`);
     body.dataset.refreshes = Number(body.dataset.refreshes ?? 0) + 1;
   } catch (error) {
+    if (paused) return;
     tell("lost", `No answer (${error.name}); trying again`);
   }
   clearTimeout(timer);

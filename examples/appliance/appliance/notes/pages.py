@@ -42,15 +42,12 @@ class Index(RequestHandler):
         except StoreFull:
             full = f"There are {MAX_NOTES:,} notes, and no more fit. Delete one first."
             return self._show(Draft(draft.title, draft.text, {"title": full}), status=422)
-        return self.see_other("added")
-
-    def see_other(self, done: str) -> Response:
-        return Response.redirect(f"{self.request.get_url('notes:index')}?done={done}")
+        return _to_list(self.request, "added")
 
     def _show(self, draft: Draft, status: int = 200) -> Response:
         query = self.request.query
         words = " ".join(query.get("q", "").split())[:MAX_SEARCH_CHARACTERS]
-        page = store.search(words, _page_number(query.get("page", "1")))
+        page = store.search(words, _number(query.get("page", "1")))
         document, main = frame.page(self.request, "Notes", "notes:index")
         actions = frame.add_title(main, "Notes", f"Kept in one SQLite file that only user {frame.user()} can read.")
         actions.add_anchor("New note", "#note-title", class_="button only-narrow")
@@ -80,7 +77,7 @@ class Edit(RequestHandler):
     def post(self, note_id: int) -> Response:
         tokens.check(self.request)
         draft = read_draft(self.request)
-        revision = _page_number(self.request.form.get("revision", ""))
+        revision = _number(self.request.form.get("revision", ""))
         if draft.errors:
             return self._show(note_id, revision, draft, status=422)
         try:
@@ -89,7 +86,7 @@ class Edit(RequestHandler):
             note = _note(note_id)
             told = "Somebody changed this note in the meantime. Sending it again puts yours in its place."
             return self._show(note.id, note.revision, Draft(draft.title, draft.text, {"text": told}), status=409)
-        return Response.redirect(f"{self.request.get_url('notes:index')}?done=changed")
+        return _to_list(self.request, "changed")
 
     def _show(self, note_id: int, revision: int, draft: Draft, status: int = 200) -> Response:
         document, main = frame.page(self.request, "Edit note", "notes:index")
@@ -129,7 +126,7 @@ class Delete(RequestHandler):
     def post(self, note_id: int) -> Response:
         tokens.check(self.request)
         store.delete(note_id)
-        return Response.redirect(f"{self.request.get_url('notes:index')}?done=deleted")
+        return _to_list(self.request, "deleted")
 
 
 def privileges(request: Request) -> Document:
@@ -141,9 +138,13 @@ def privileges(request: Request) -> Document:
     card = frame.add_card(main, "What notes may not do")
     tried = attempts.make("status", places.of("status", found, machine))
     add_attempts(card, f"notes, as user {frame.identity()},", tried)
-    link = card.add("p", "The other way round: ", class_="actions")
-    link.add("a", "what status may not do", href=request.get_url("status:privileges"))
+    other = Element("a", "what status may not do", href=request.get_url("status:privileges"))
+    card.add_paragraph("The other way round: ", other, ".", class_="after")
     return document
+
+
+def _to_list(request: Request, done: str) -> Response:
+    return Response.redirect(f"{request.get_url('notes:index')}?done={done}")
 
 
 def _note(note_id: int) -> Note:
@@ -153,8 +154,8 @@ def _note(note_id: int) -> Note:
     return note
 
 
-def _page_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _add_fields(form: Form, visitor: str) -> None:

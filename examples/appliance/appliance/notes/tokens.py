@@ -68,8 +68,10 @@ def from_here(request: Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return True
-    parts = urlsplit(origin)
-    return parts.netloc.lower() == (request.headers.get("Host") or "").lower()
+    try:
+        return urlsplit(origin).netloc.lower() == request.host
+    except ValueError:
+        return False
 
 
 def _read_key(file: Path) -> bytes | None:
