@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable, Collection
@@ -11,10 +12,9 @@ from fastcore import implementation
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.listeners import OwnedPath, open_listener
 from fastcore.log import Log, stderr_log
+from fastcore.workers import END_SIGNALS, Prefork
 
 Interface = Literal["wsgi", "native"]
-
-_DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 def serve(
@@ -30,8 +30,10 @@ def serve(
     allow_hosts: Collection[str] | None = None,
     on_ready: Callable[[], None] | None = None,
     log: Log = stderr_log,
-) -> None:
-    """Serve an application over FastCGI until SIGTERM, SIGINT or SIGUSR1; a second signal forces.
+    max_requests: int = 0,
+    end_signals: Collection[signal.Signals] = END_SIGNALS,
+) -> int:
+    """Serve an application over FastCGI until a signal; returns its number. The first drains, a second one forces.
 
     Args:
         app: a WSGI application (PEP 3333), or a native one: `app(request)`.
@@ -44,6 +46,9 @@ def serve(
         allow_hosts: numeric addresses that may connect over TCP; None for loopback only.
         on_ready: called once when the listener is open and connections are taken.
         log: takes one text without a newline.
+        max_requests: a worker that has answered about so many, up to a tenth fewer, is replaced; 0 for never. There is
+            a parent process then, even with one worker.
+        end_signals: those that end it: SIGTERM, SIGINT and SIGUSR1.
 
     Raises ListenerError where `bind` cannot be listened on. Call it in the main thread: it handles signals.
 
@@ -55,6 +60,8 @@ def serve(
         raise ValueError(f"interface is 'wsgi' or 'native', not {interface!r}")
     if workers < 1:
         raise ValueError(f"workers is 1 or more, not {workers}")
+    if max_requests < 0:
+        raise ValueError(f"max_requests is 0 or more, not {max_requests}")
     native = app
     if interface == "wsgi":
         from fastcore.wsgi import WSGIAdapter
@@ -71,39 +78,56 @@ def serve(
     if allow_hosts is not None:
         options["allow_hosts"] = allow_hosts
 
-    def work(lifeline: int = -1) -> None:
-        _run_loop(implementation.loop.WorkerLoop(listener, native, lifeline=lifeline, **options))
+    def work(lifeline: int = -1) -> int:
+        application = _Counted(native, max_requests) if max_requests else native
+        loop = implementation.loop.WorkerLoop(listener, application, lifeline=lifeline, **options)
+        if max_requests:
+            application.on_last = loop.drain
+        return _run_loop(loop, end_signals)
 
     try:
         if on_ready is not None:
             on_ready()
-        if workers == 1:
-            work()
-        else:
-            from fastcore.workers import Prefork
-
-            Prefork(workers, work, log).run()
+        if workers == 1 and not max_requests:
+            return work()
+        return Prefork(workers, work, log, end_signals).run()
     finally:
         if owned is not None:
             listener.close()
             owned.remove()
 
 
-def _run_loop(loop: Any) -> None:
-    """Run a worker loop with the process's signals wired to it; the handlers before are put back."""
-    signals_seen = 0
+class _Counted:
+    """A native application that tells when it is called for the last time: after about `count` calls."""
 
-    def on_signal(*_: object) -> None:
-        nonlocal signals_seen
-        signals_seen += 1
-        if signals_seen == 1:
+    def __init__(self, application: Any, count: int) -> None:
+        jitter = int.from_bytes(os.urandom(4)) % (count // 10 + 1)  # workers started together do not end together
+        self._application = application
+        self._left = count - jitter
+        self.on_last: Callable[[], None]
+
+    def __call__(self, request: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            self.on_last()
+        return self._application(request)
+
+
+def _run_loop(loop: Any, end_signals: Collection[signal.Signals]) -> int:
+    """Run a worker loop with the process's signals wired to it; the handlers before are put back."""
+    ended_by = 0
+
+    def on_signal(number: int, _: object) -> None:
+        nonlocal ended_by
+        if not ended_by:
+            ended_by = number
             loop.drain()
         else:
             loop.stop()
 
     before = {
         number: signal.signal(number, on_signal)
-        for number in _DRAIN_SIGNALS
+        for number in end_signals
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     wakeup = signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
@@ -113,3 +137,4 @@ def _run_loop(loop: Any) -> None:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+    return ended_by

@@ -10,41 +10,54 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from fastcore.log import Log, stderr_log
+from fastcore.log import LimitedLog, Log, stderr_log
 
 FIRST_DELAY = 0.1  # seconds before a worker that died young is started again; doubled each time
 LONGEST_DELAY = 30.0
 GROWN_UP = 10.0  # seconds: a worker that lived longer is started again at once
 
-_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+END_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)  # sent to a whole group; the parent passes them on
 
 
 class Prefork:
     """Runs `work(lifeline)` in `count` forked processes until told to end.
 
     `work` is called in each child with a descriptor that becomes readable when the parent is gone; the child ends when
-    it returns. SIGTERM, SIGINT and SIGUSR1 are passed on as SIGTERM: the first drains, the second forces.
+    it returns, and another takes its place. The signals of `end_signals` are passed on as SIGTERM: the first drains,
+    the second forces. One that this process ignores (nohup's SIGHUP) stays ignored.
     """
 
-    def __init__(self, count: int, work: Callable[[int], None], log: Log = stderr_log) -> None:
+    def __init__(
+        self,
+        count: int,
+        work: Callable[[int], object],
+        log: Log = stderr_log,
+        end_signals: Collection[signal.Signals] = END_SIGNALS,
+    ) -> None:
         if count < 1:
             raise ValueError(f"a server needs one worker at least, not {count}")
         self._count = count
         self._work = work
         self._log = log
+        self._mention = LimitedLog(log)
+        heeded = [number for number in end_signals if signal.getsignal(number) is not signal.SIG_IGN]
+        self._signals = frozenset({signal.SIGCHLD, *heeded})
+        self._ended_by = 0
         self._born: dict[int, float] = {}  # pid → seconds (monotonic)
         self._delay = 0.0
         self._start_at = 0.0
         self._ending = False
         self._lifeline, self._lifeline_end = os.pipe()
 
-    def run(self) -> None:
-        """Fork the workers and stay until all have ended after a signal."""
+    def run(self) -> int:
+        """Fork the workers and stay until all have ended after a signal; returns the first one's number."""
         gc.collect()
         gc.freeze()  # pages shared with the children stay shared
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
             while self._born or not self._ending:
                 if not self._ending:
@@ -57,6 +70,7 @@ class Prefork:
             os.close(self._lifeline)
             os.close(self._lifeline_end)
             gc.unfreeze()
+        return self._ended_by
 
     def _start_missing(self, mask: set[int | signal.Signals]) -> None:
         while len(self._born) < self._count and time.monotonic() >= self._start_at:
@@ -71,7 +85,8 @@ class Prefork:
         status = 1
         try:
             os.close(self._lifeline_end)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
+            for number in self._signals.intersection(_FROM_TERMINAL):
+                signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._work(self._lifeline)
             status = 0
@@ -86,8 +101,9 @@ class Prefork:
         timeout = 3600.0
         if len(self._born) < self._count and not self._ending:
             timeout = max(self._start_at - time.monotonic(), 0)
-        info = signal.sigtimedwait(_SIGNALS, timeout + 0.001)
+        info = signal.sigtimedwait(self._signals, timeout + 0.001)
         if info is not None and info.si_signo != signal.SIGCHLD:
+            self._ended_by = self._ended_by or info.si_signo
             self._end()
         self._reap()
 
@@ -105,6 +121,10 @@ class Prefork:
             if born is None or self._ending:
                 continue
             code = os.waitstatus_to_exitcode(status)
+            if code == 0:  # it had served its time: no reason to wait
+                self._start_at = 0.0
+                self._mention(f"worker {pid} has ended; a new one takes its place")
+                continue
             cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
             self._delay = self._next_delay(time.monotonic() - born)
             self._start_at = time.monotonic() + self._delay
