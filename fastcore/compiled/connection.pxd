@@ -18,7 +18,8 @@ cdef class Inbound:
     cdef int role
     cdef bint keep_connection
     cdef int state
-    cdef Buffer params          # what has come of PARAMS
+    cdef bytes whole_params     # all that has come of PARAMS, if it came in one piece; else None
+    cdef Buffer params          # what has come of PARAMS in pieces
     cdef Request request        # None until PARAMS are complete or refused
     cdef long long received     # bytes of body
     cdef bint stdin_open
@@ -46,6 +47,7 @@ cdef class Connection:
     cdef bint empty
     cdef Sink sink
     cdef Buffer gathered
+    cdef uint8_t[8] begin_bytes       # a BEGIN_REQUEST that came in pieces
     cdef Py_ssize_t max_params_bytes, max_params_count, max_body, max_requests
 
     cpdef on_request(self, Request request)
@@ -61,10 +63,11 @@ cdef class Connection:
     cdef Sink sink_of_management(self) except *
     cdef Sink sink_of_application(self) except *
     cdef int take_content(self, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int take_gathered(self, const uint8_t* data, Py_ssize_t length) except -1
     cdef int take_params(self, const uint8_t* data, Py_ssize_t length) except -1
     cdef int take_body(self, const uint8_t* data, Py_ssize_t length) except -1
     cdef int end_record(self) except -1
-    cdef int begin_request(self) except -1
+    cdef int begin_request(self, Cursor content) except -1
     cdef int enter(self, Inbound inbound, int state) except -1
     cdef int end_params(self, Inbound inbound) except -1
     cdef int refuse(self, Inbound inbound, Request request, int status) except -1

@@ -20,7 +20,7 @@ from fastcore.compiled.records cimport (
     put_stream,
     read_header,
 )
-from fastcore.compiled.request cimport Request
+from fastcore.compiled.request cimport Request, new_request
 
 from fastcore.compiled.records import build_unknown_type
 from fastcore.constants import MAX_CONNS, MAX_REQS, MPXS_CONNS
@@ -35,6 +35,7 @@ cdef enum:
     STATE_COMPLETE = 3
     STATE_REFUSED = 4
     STATE_ENDED = 5
+    BEGIN_REQUEST_BYTES = 8
 
 READING_PARAMS = STATE_READING_PARAMS  # PARAMS accepted; STDIN is an error
 READING_BODY = STATE_READING_BODY  # STDIN accepted; PARAMS is an error
@@ -225,15 +226,34 @@ cdef class Connection:
         if self.sink == TO_BODY:
             return self.take_body(data, length)
         if self.sink == GATHER:
-            return buffer_put(&self.gathered, data, length)
+            return self.take_gathered(data, length)
         return 0
+
+    cdef int take_gathered(self, const uint8_t* data, Py_ssize_t length) except -1:
+        """BEGIN_REQUEST and GET_VALUES wait until they are whole; most come whole."""
+        if self.header.type == protocol.BEGIN_REQUEST:
+            if length == BEGIN_REQUEST_BYTES:
+                return self.begin_request(cursor_over(data, length))
+            buffer_put(&self.gathered, data, length)
+            if self.content_left:
+                return 0
+            memcpy(self.begin_bytes, self.gathered.data + self.gathered.start, BEGIN_REQUEST_BYTES)
+            buffer_drop(&self.gathered, BEGIN_REQUEST_BYTES)
+            return self.begin_request(cursor_over(self.begin_bytes, BEGIN_REQUEST_BYTES))
+        return buffer_put(&self.gathered, data, length)
 
     cdef int take_params(self, const uint8_t* data, Py_ssize_t length) except -1:
         cdef Inbound inbound = self.last
-        if buffer_length(&inbound.params) + length > self.max_params_bytes:
-            return self.refuse(
-                inbound, Request(inbound.request_id, inbound.role, inbound.keep_connection, b""), 431
-            )
+        cdef bytes whole = inbound.whole_params
+        cdef Py_ssize_t before = buffer_length(&inbound.params) if whole is None else PyBytes_GET_SIZE(whole)
+        if before + length > self.max_params_bytes:
+            return self.refuse(inbound, new_request(inbound.request_id, inbound.role, inbound.keep_connection, b""), 431)
+        if not before:
+            inbound.whole_params = PyBytes_FromStringAndSize(<const char*>data, length)
+            return 0
+        if whole is not None:
+            inbound.whole_params = None
+            buffer_put(&inbound.params, PyBytes_AS_STRING(whole), before)
         return buffer_put(&inbound.params, data, length)
 
     cdef int take_body(self, const uint8_t* data, Py_ssize_t length) except -1:
@@ -258,9 +278,9 @@ cdef class Connection:
         """A record's content is complete; an empty one ends a stream (§3.3)."""
         cdef Inbound inbound = self.last
         if self.sink == GATHER:
-            if self.header.type == protocol.BEGIN_REQUEST:
-                return self.begin_request()
-            return self.answer_values()
+            if self.header.type == protocol.GET_VALUES:
+                self.answer_values()
+            return 0
         if self.header.request_id == protocol.NULL_REQUEST_ID:
             unknown = build_unknown_type(self.header.type)
             return buffer_put(&self.output, PyBytes_AS_STRING(unknown), PyBytes_GET_SIZE(unknown))
@@ -275,12 +295,10 @@ cdef class Connection:
             self.end_stdin(inbound)
         return 0
 
-    cdef int begin_request(self) except -1:
-        cdef Cursor content = cursor_over(self.gathered.data + self.gathered.start, buffer_length(&self.gathered))
+    cdef int begin_request(self, Cursor content) except -1:
         cdef int role = take_u16(&content)
         cdef bint keep_connection = take_u8(&content) & protocol.KEEP_CONN
         cdef Inbound inbound
-        buffer_drop(&self.gathered, buffer_length(&self.gathered))
         if self.last is not None and self.last.state != STATE_ENDED:
             raise ProtocolError(f"BEGIN_REQUEST for request {self.header.request_id}, which is active")
         if not keep_connection:
@@ -315,15 +333,15 @@ cdef class Connection:
         return 0
 
     cdef int end_params(self, Inbound inbound) except -1:
-        cdef Request request = Request(
-            inbound.request_id,
-            inbound.role,
-            inbound.keep_connection,
-            PyBytes_FromStringAndSize(
+        cdef bytes raw = inbound.whole_params
+        cdef Request request
+        if raw is None:
+            raw = PyBytes_FromStringAndSize(
                 <const char*>inbound.params.data + inbound.params.start, buffer_length(&inbound.params)
-            ),
-        )
-        buffer_free(&inbound.params)
+            )
+            buffer_free(&inbound.params)
+        inbound.whole_params = None
+        request = new_request(inbound.request_id, inbound.role, inbound.keep_connection, raw)
         inbound.request = request
         if request.count > self.max_params_count:
             self.refuse(inbound, request, 431)
@@ -342,6 +360,7 @@ cdef class Connection:
 
     cdef int refuse(self, Inbound inbound, Request request, int status) except -1:
         inbound.request = request
+        inbound.whole_params = None
         buffer_free(&inbound.params)
         self.enter(inbound, STATE_REFUSED)
         self.sink = DISCARD

@@ -18,6 +18,8 @@ cdef class Exchange:
 
     cpdef start(self)
     cdef int take(self, result) except -1
+    cdef int take_wsgi(self) except -1
+    cdef int take_body(self, status, headers, str reason, body) except -1
     cdef int take_whole(self, status, headers, str reason, bytes body) except -1
     cpdef bytes next_chunk(self)
     cdef int advance(self) except -1

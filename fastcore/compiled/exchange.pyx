@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.response cimport build_head
+from fastcore.compiled.wsgi cimport Response, WSGIAdapter
 
 from fastcore.errors import ResponseError
 from fastcore.pure.exchange import error_page
@@ -49,7 +50,10 @@ cdef class Exchange:
     cpdef start(self):
         """Call the application. Afterwards next_chunk() has something to give."""
         try:
-            self.take(call_in(self.context, self.application, self.request))
+            if type(self.application) is WSGIAdapter:
+                self.take_wsgi()
+            else:
+                self.take(call_in(self.context, self.application, self.request))
         except (Exception, SystemExit):
             self.log_failure("the application failed")
             self.use_error_page()
@@ -72,6 +76,20 @@ cdef class Exchange:
                     f"not {type(result).__name__}"
                 ) from None
             reason = getattr(result, "reason", "")
+        return self.take_body(status, headers, reason, body)
+
+    cdef int take_wsgi(self) except -1:
+        """PERF: call a WSGI application without a detour through Python."""
+        cdef Response response
+        PyContext_Enter(self.context)
+        try:
+            response = (<WSGIAdapter>self.application).call(self.request)
+        finally:
+            PyContext_Exit(self.context)
+        return self.take_body(response.status, response.headers, response.reason, response.body)
+
+    cdef int take_body(self, status, headers, str reason, body) except -1:
+        """A whole body, or one to be asked for piece by piece."""
         if type(body) is bytes:
             return self.take_whole(status, headers, reason, body)
         self.close_body = getattr(body, "close", None)

@@ -9,6 +9,10 @@ cdef struct Pair:
     Py_ssize_t value_length  # the value follows its name
 
 
+cdef enum:
+    FIRST_PAIRS = 40             # room in a request itself, before the table moves to memory of its own
+
+
 cdef class Request:
     cdef readonly int request_id
     cdef readonly int role
@@ -17,12 +21,15 @@ cdef class Request:
     cdef readonly bint waits_for_body
     cdef bytes raw                          # the PARAMS stream
     cdef Pair* pairs                        # `count` of them; HTTP_PROXY is left out
+    cdef Pair[FIRST_PAIRS] first_pairs      # where `pairs` points unless there are more
     cdef Py_ssize_t count
     cdef dict made_environ
     cdef object made_body
     cdef bytearray errors                   # None until text is written
 
+    cdef int setup(self, int request_id, int role, bint keep_connection, bytes raw) except -1
     cdef int read_pairs(self) except -1
+    cdef Pair* more_pairs(self) except NULL
     cdef Cursor find(self, const char* name, Py_ssize_t length)
     cdef int has_value(self, const char* name, Py_ssize_t name_length, const char* value, Py_ssize_t value_length)
     cdef bint wants_body(self)
@@ -30,3 +37,6 @@ cdef class Request:
     cpdef finish_body(self)
     cpdef bytes take_errors(self)
     cpdef close(self)
+
+
+cdef Request new_request(int request_id, int role, bint keep_connection, bytes raw_params)

@@ -14,7 +14,7 @@ from cpython.unicode cimport (
 )
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take, take_pair_length, take_u8
 
@@ -27,7 +27,6 @@ BODILESS_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
 
 cdef Py_ssize_t ERROR_LIMIT = DEFAULT_LIMITS.stderr_bytes
 cdef enum:
-    FIRST_PAIRS = 40     # room in the table before it grows
     MAX_LENGTH_DIGITS = 18
 
 
@@ -66,27 +65,36 @@ cdef class Request:
             return 200, [("Content-Type", "text/plain")], request.get("PATH_INFO", "").encode("latin-1")
     """
 
-    def __cinit__(self, int request_id, int role, bint keep_connection, bytes raw_params not None):
+    def __cinit__(self):
+        self.pairs = self.first_pairs
+
+    def __init__(self, int request_id, int role, bint keep_connection, bytes raw_params not None):
         """`raw_params` is the complete PARAMS stream; raises ProtocolError where its pairs are malformed."""
+        self.setup(request_id, role, keep_connection, raw_params)
+
+    def __dealloc__(self):
+        if self.pairs != self.first_pairs:
+            free(self.pairs)
+
+    cdef int setup(self, int request_id, int role, bint keep_connection, bytes raw) except -1:
         self.request_id = request_id
         self.role = role
         self.keep_connection = keep_connection
-        self.raw = raw_params
+        self.count = 0
+        self.raw = raw
         self.read_pairs()
         self.content_length = content_length_of(self.find(b"CONTENT_LENGTH", 14))
         self.waits_for_body = self.wants_body()
-
-    def __dealloc__(self):
-        free(self.pairs)
+        return 0
 
     cdef int read_pairs(self) except -1:
         """Fill the table of offsets."""
         cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(self.raw)
         cdef Cursor cursor = cursor_over(start, PyBytes_GET_SIZE(self.raw))
-        cdef Py_ssize_t room = 0
+        cdef Py_ssize_t room = FIRST_PAIRS
         cdef Py_ssize_t name_length, value_length
         cdef const uint8_t* name
-        cdef Pair* pairs
+        cdef Pair* pairs = self.pairs
         while cursor.left:
             name_length = take_pair_length(&cursor)
             value_length = take_pair_length(&cursor) if name_length >= 0 else -1
@@ -99,14 +107,25 @@ cdef class Request:
             if name_length == 10 and memcmp(name, b"HTTP_PROXY", 10) == 0:
                 continue  # CVE-2016-5385: a header never sets a proxy
             if self.count == room:
-                room = room * 2 if room else FIRST_PAIRS
-                pairs = <Pair*>realloc(self.pairs, room * sizeof(Pair))
-                if pairs == NULL:
-                    raise MemoryError()
-                self.pairs = pairs
-            self.pairs[self.count] = Pair(name - start, name_length, value_length)
+                pairs = self.more_pairs()
+                room *= 2
+            pairs[self.count] = Pair(name - start, name_length, value_length)
             self.count += 1
         return 0
+
+    cdef Pair* more_pairs(self) except NULL:
+        """Double the room of the table, which is full."""
+        cdef Pair* pairs
+        if self.pairs == self.first_pairs:
+            pairs = <Pair*>malloc(2 * self.count * sizeof(Pair))
+            if pairs != NULL:
+                memcpy(pairs, self.pairs, self.count * sizeof(Pair))
+        else:
+            pairs = <Pair*>realloc(self.pairs, 2 * self.count * sizeof(Pair))
+        if pairs == NULL:
+            raise MemoryError()
+        self.pairs = pairs
+        return pairs
 
     cdef Cursor find(self, const char* name, Py_ssize_t length):
         """The value of a parameter, the last of duplicates; `left` is -1 where there is none."""
@@ -231,3 +250,10 @@ cdef class Request:
         """Free the body."""
         if self.made_body is not None:
             self.made_body.close()
+
+
+cdef Request new_request(int request_id, int role, bint keep_connection, bytes raw_params):
+    """`Request(…)` without a call through Python."""
+    cdef Request request = Request.__new__(Request)
+    request.setup(request_id, role, keep_connection, raw_params)
+    return request

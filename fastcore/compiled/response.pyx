@@ -3,12 +3,12 @@
 The twin is fastcore.pure.response. What cannot be sent is refused by the twin's own code, so that the words are the same.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_1BYTE_DATA, PyUnicode_1BYTE_KIND, PyUnicode_GET_LENGTH, PyUnicode_KIND
 from libc.stdint cimport uint8_t
-from libc.stdio cimport snprintf
 
-from fastcore.compiled.buffer cimport Buffer, buffer_free, buffer_length, buffer_put
+from fastcore.compiled.buffer cimport Buffer, buffer_free, buffer_length, buffer_put, buffer_reserve
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take_u8
 
 from fastcore.errors import ResponseError
@@ -19,6 +19,8 @@ cdef enum:
     NAME_CHARACTER = 1   # may stand in a header's name (RFC 9110 §5.6.2)
     VALUE_CHARACTER = 2  # may stand in a header's value
     MAX_LENGTH_DIGITS = 18
+    STATUS_CODE_BYTES = 12  # "Status: 200 "
+    HEAD_BYTES = 512        # room taken at first
 
 cdef uint8_t[256] CHARACTERS
 cdef int code
@@ -32,25 +34,24 @@ for code in range(200, 1000):
     STATUS_LINES[code] = f"Status: {code} {REASONS.get(code, '')}".encode()
 
 
-cdef Cursor text_cursor(str text) noexcept:
+cdef inline Cursor text_cursor(str text) noexcept:
     """The characters of a latin-1 text; `left` is -1 where it is wider."""
     if PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND:
         return cursor_over(NULL, -1)
     return cursor_over(<const uint8_t*>PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text))
 
 
-cdef bint all_are(Cursor cursor, int kind) noexcept:
-    cdef int character
+cdef inline bint all_are(Cursor cursor, int kind) noexcept:
+    cdef uint8_t character
     if cursor.left < 0:
         return False
-    while cursor.left:
-        character = take_u8(&cursor)
+    for character in cursor.at[: cursor.left]:
         if not CHARACTERS[character] & kind:
             return False
     return True
 
 
-cdef bint equals_lowered(Cursor cursor, const char* lowered, Py_ssize_t length) noexcept:
+cdef inline bint equals_lowered(Cursor cursor, const char* lowered, Py_ssize_t length) noexcept:
     """Whether the text is this one, whatever its case; `lowered` has `length` lower-case characters."""
     cdef Cursor expected = cursor_over(<const uint8_t*>lowered, length)
     if cursor.left != length:
@@ -103,6 +104,51 @@ cdef int put_headers(Buffer* out, object headers, Py_ssize_t* declared) except -
     return 0
 
 
+@cython.cdivision(True)
+cdef int put_content_length(Buffer* out, Py_ssize_t length) except -1:
+    cdef uint8_t[20] digits
+    cdef int at = 20
+    while True:
+        at -= 1
+        digits[at] = 48 + length % 10
+        length = length // 10
+        if not length:
+            break
+    buffer_put(out, b"\r\nContent-Length: ", 18)
+    return buffer_put(out, digits + at, 20 - at)
+
+
+cdef bytes make_head(object status, object headers, str reason, Py_ssize_t body_length, Py_ssize_t* declared):
+    """build_head() for a caller in C."""
+    cdef Buffer out = Buffer(NULL, 0, 0, 0)
+    cdef Cursor phrase
+    cdef bytes line
+    declared[0] = -1
+    if type(headers) is not list and type(headers) is not tuple:
+        headers = list(headers)
+    try:
+        if type(status) is int and 200 <= status <= 999:
+            buffer_reserve(&out, HEAD_BYTES)
+            line = STATUS_LINES[<int>status]
+            phrase = text_cursor(reason)
+            if phrase.left == 0:
+                buffer_put(&out, PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+            elif all_are(phrase, VALUE_CHARACTER):
+                buffer_put(&out, PyBytes_AS_STRING(line), STATUS_CODE_BYTES)
+                buffer_put(&out, phrase.at, phrase.left)
+            if (phrase.left == 0 or all_are(phrase, VALUE_CHARACTER)) and not put_headers(&out, headers, declared):
+                if declared[0] < 0 <= body_length and <int>status != 204 and <int>status != 304:
+                    declared[0] = body_length
+                    put_content_length(&out, body_length)
+                buffer_put(&out, b"\r\n\r\n", 4)
+                return PyBytes_FromStringAndSize(<char*>out.data + out.start, buffer_length(&out))
+    finally:
+        buffer_free(&out)
+    head, length = build_head_or_explain(status, headers, reason, body_length)
+    declared[0] = length
+    return head
+
+
 cpdef tuple build_head(object status, object headers, str reason="", Py_ssize_t body_length=-1):
     """`Status: …`, the headers and the empty line, as bytes; and the length of body that they declare.
 
@@ -115,25 +161,6 @@ cpdef tuple build_head(object status, object headers, str reason="", Py_ssize_t 
     Returns the head and the declared Content-Length, -1 where there is none. Raises ResponseError for what cannot be
     sent.
     """
-    cdef Buffer out = Buffer(NULL, 0, 0, 0)
-    cdef Py_ssize_t declared = -1
-    cdef char[48] text
-    cdef bytes line
-    cdef int size
-    if type(headers) is not list and type(headers) is not tuple:
-        headers = list(headers)
-    if type(status) is not int or reason or not 200 <= status <= 999:
-        return build_head_or_explain(status, headers, reason, body_length)
-    line = STATUS_LINES[<int>status]
-    try:
-        buffer_put(&out, <const char*>line, len(line))
-        if put_headers(&out, headers, &declared):
-            return build_head_or_explain(status, headers, reason, body_length)
-        if declared < 0 <= body_length and has_body(status):
-            declared = body_length
-            size = snprintf(text, sizeof(text), b"\r\nContent-Length: %zd", body_length)
-            buffer_put(&out, text, size)
-        buffer_put(&out, b"\r\n\r\n", 4)
-        return PyBytes_FromStringAndSize(<char*>out.data + out.start, buffer_length(&out)), declared
-    finally:
-        buffer_free(&out)
+    cdef Py_ssize_t declared
+    cdef bytes head = make_head(status, headers, reason, body_length, &declared)
+    return head, declared

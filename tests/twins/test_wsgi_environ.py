@@ -1,0 +1,65 @@
+"""The environment given to WSGI applications: equal on both twins whatever came before, and never shared."""
+
+from __future__ import annotations
+
+import pytest
+import wire
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastcore import implementation
+
+PURE = implementation.twin("pure")
+NAMES = st.sampled_from(["REQUEST_METHOD", "HTTPS", "PATH_INFO", "SCRIPT_NAME", "HTTP_PROXY", "A", "B", ""])
+VALUES = st.sampled_from(["GET", "on", "ON", "off", "1", "", "/a", "/b", "é"])
+PARAMETERS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
+
+
+def adapter(twin, **options):
+    return twin.wsgi.WSGIAdapter(lambda environ, start_response: [], **options)
+
+
+def request(twin, parameters):
+    return twin.request.Request(1, 1, True, wire.pairs(parameters))
+
+
+def shown(environ):
+    """An environment without the objects that belong to one request."""
+    assert environ["wsgi.input"].read() == b""
+    environ["wsgi.errors"].write("")
+    return {
+        name: value for name, value in environ.items() if name not in ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper")
+    }
+
+
+@given(st.lists(PARAMETERS, max_size=30), st.booleans())
+def test_any_sequence_of_requests_gives_what_the_specification_gives(twin, sequence, multiprocess):
+    one = adapter(twin, multiprocess=multiprocess)
+    for parameters in sequence:
+        expected = shown(adapter(PURE, multiprocess=multiprocess).environ(request(PURE, parameters)))
+        environ = one.environ(request(twin, parameters))
+        assert shown(environ) == expected
+        environ.clear()  # the application's to change: nobody else sees it
+        environ["A"] = "changed"
+
+
+def test_values_follow_the_request_where_the_names_are_the_same(twin):
+    one = adapter(twin)
+    seen = [
+        one.environ(request(twin, [("A", str(number)), ("HTTPS", "on" if number % 2 else "off")]))
+        for number in range(100)
+    ]
+    assert [environ["A"] for environ in seen] == [str(number) for number in range(100)]
+    assert [environ["wsgi.url_scheme"] for environ in seen] == ["http", "https"] * 50
+
+
+def test_many_shapes_of_requests_are_not_all_kept(twin):
+    one = adapter(twin)
+    for number in range(1000):
+        assert one.environ(request(twin, [(f"NAME_{number}", "x" * 1000)]))[f"NAME_{number}"] == "x" * 1000
+        assert one.environ(request(twin, [("A", str(number))]))["A"] == str(number)
+
+
+def test_adapter_takes_requests_only(twin):
+    with pytest.raises((TypeError, AttributeError)):
+        adapter(twin).environ(None)
