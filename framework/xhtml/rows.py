@@ -209,6 +209,9 @@ class Rows(Element):
             me: ref[Element] = ref(self)
             for line in made:
                 line._parent = me
+                if hasattr(self, "origin"):
+                    for element in (line, *line.elements):
+                        element.origin = self.origin
             self._made = made
         return self._made
 

@@ -120,6 +120,14 @@ def test_development_warns_at_the_line_that_made_it(page: Document, developing: 
         assert "alt" in str(caught[0].message)
 
 
+def test_mistake_in_a_table_is_told_at_the_line_of_the_table(page: Document, developing: None) -> None:
+    line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
+    page.body.add_table([("a",), ("b",)], row_id=lambda row: "same")
+    with pytest.warns(XHTMLWarning, match="twice") as caught:
+        str(page)
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, line)]
+
+
 def test_without_development_nothing_is_recorded_or_told(page: Document) -> None:
     image = page.body.img(src="/x.png")
     with warnings.catch_warnings():
