@@ -118,7 +118,7 @@ def _prove(spec: Spec) -> None:
 
 
 def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
-    from fastcore import serve
+    from fastcore import Limits, serve
     from fastcore.listeners import ListenerError
 
     listener = _listener() if bind is None else bind
@@ -140,7 +140,8 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
             listener,
             interface="native" if native else "wsgi",
             workers=spec.workers,
-            allow_uids=spec.allow_uids or None,
+            limits=Limits(body=spec.max_request_size),
+            allow_uids=spec.allow_uids,
             on_ready=say_ready,
         )
     except ListenerError as error:

@@ -30,13 +30,13 @@ def spec_of(
     site: Site,
     backend: str,
     *,
-    allow_uids: Iterable[int] = (),
+    allow_uids: Iterable[int] | None = None,
     urls_fd: int | None = None,
     privileges: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The spec of one back end of a site, JSON-able.
 
-    allow_uids  users who may connect to its socket; empty for all whom the socket's mode lets in
+    allow_uids  users who may connect to its socket; None for all whom the socket's mode lets in
     urls_fd     the descriptor on which it writes its URL table; None where nobody reads one
     privileges  what it must prove before it imports the application (`Privileges.to_spec()`)
 
@@ -55,7 +55,8 @@ def spec_of(
         "workers": declared.workers,
         "mounts": [[mount.host, mount.prefix] for mount in site.mounts if mount.backend == backend],
         "tree": SiteTree.of(site).to_spec(),
-        "allow_uids": sorted(set(allow_uids)),
+        "allow_uids": None if allow_uids is None else sorted(set(allow_uids)),
+        "max_request_size": site.max_request_size,
         "development": site.development,
         "state_directory": str(declared.state_directory),
         "urls_fd": urls_fd,
@@ -74,7 +75,8 @@ class Spec:
     workers: int
     mounts: tuple[tuple[str, str], ...]
     tree: Mapping[str, Any]
-    allow_uids: tuple[int, ...]
+    allow_uids: tuple[int, ...] | None
+    max_request_size: int
     development: bool
     state_directory: str
     urls_fd: int | None
@@ -101,7 +103,8 @@ def parse(data: bytes) -> Spec:
         workers=_get(raw, "workers", int),
         mounts=tuple(_pair(item) for item in _items(raw, "mounts", list)),
         tree=_get(raw, "tree", dict),
-        allow_uids=tuple(_items(raw, "allow_uids", int)),
+        allow_uids=None if raw.get("allow_uids") is None else tuple(_items(raw, "allow_uids", int)),
+        max_request_size=_get(raw, "max_request_size", int),
         development=_get(raw, "development", bool),
         state_directory=_get(raw, "state_directory", str),
         urls_fd=_get_optional(raw, "urls_fd", int),

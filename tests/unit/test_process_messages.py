@@ -115,6 +115,7 @@ def test_a_spec_survives_its_way_through_json(spec: dict[str, Any]) -> None:
     assert (found.site, found.backend, found.application, found.workers) == ("example", "web", "web:app", 3)
     assert found.mounts == (("a.localhost", "/web"), ("b.localhost", ""))
     assert (found.allow_uids, found.urls_fd, found.privileges, found.development) == ((33,), 4, {"uid": 1}, False)
+    assert found.max_request_size == 16 * 1024 * 1024, "the site's limit does not reach the back end"
     assert len(found.path) == 1
 
 
