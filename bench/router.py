@@ -22,6 +22,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -330,24 +331,23 @@ def measure_urls(rounds: int, size: int = 1000) -> dict[str, float]:
         kinds = dict(reversed(part.split(":")) for part in row if ":" in part)
         asked.append((number, {name: 12345 if kind == "int" else f"some-{kind}" for name, kind in kinds.items()}))
     router = Router([(to_regex(row), number) for number, row in enumerate(table)])
-    cases: dict[str, Any] = {"fastcore": (lambda ask: router.url(ask[0], **ask[1]), asked)}
+    cases: dict[str, Any] = {"fastcore": [partial(router.url, number, **values) for number, values in asked]}
     try:
         from werkzeug.routing import Map, Rule
 
         rules = [Rule(to_template(row, "<{}>"), endpoint=number) for number, row in enumerate(table)]
         adapter = Map(rules).bind("localhost")
-        cases["werkzeug"] = lambda ask: adapter.build(ask[0], ask[1]), asked
+        cases["werkzeug"] = [partial(adapter.build, number, values) for number, values in asked]
     except ImportError:
         pass
     try:
         from django.urls import reverse
 
         django_resolver([to_regex(row) for row in table])
-        named = [(f"n{number}", parameters) for number, parameters in asked]
-        cases["django"] = lambda ask: reverse(ask[0], kwargs=ask[1]), named
+        cases["django"] = [partial(reverse, f"n{number}", kwargs=values) for number, values in asked]
     except ImportError:
         pass
-    outcome = compare(cases, rounds)
+    outcome = compare({name: (lambda call: call(), calls) for name, calls in cases.items()}, rounds)
     print_row("url()", outcome)
     return outcome
 

@@ -32,15 +32,17 @@ import re
 
 
 cdef extern from "Python.h":
-    int PyUnicode_KIND(object text)
-    void* PyUnicode_DATA(object text)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    int PyUnicode_KIND(PyObject* text)
+    void* PyUnicode_DATA(PyObject* text)
+    Py_ssize_t PyUnicode_GET_LENGTH(PyObject* text)
     object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
     int PyDict_SetItem(object mapping, PyObject* key, object value) except -1
     PyObject* PyDict_GetItem(object mapping, object key)
-    bint PyUnicode_CheckExact(object value)
-    bint PyLong_CheckExact(object value)
-    bint PyUnicode_IS_ASCII(object text)
+    bint PyUnicode_CheckExact(PyObject* value)
+    bint PyLong_CheckExact(PyObject* value)
+    bint PyUnicode_IS_ASCII(PyObject* text)
+    long PyLong_AsLongAndOverflow(PyObject* number, int* overflow)
+    PyObject* PyTuple_GET_ITEM(object items, Py_ssize_t place)
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
     int __builtin_ctz(unsigned int bits) nogil
     int __builtin_clz(unsigned int bits) nogil
@@ -117,6 +119,7 @@ cdef enum:
 
     MAX_SLOTS = 200
     MAX_PLAIN = 8
+    MAX_DIGITS = 12
     MAX_WIDE_CACHE = 8192
     SIMULATED_BEFORE_FLUSH = 1000
 
@@ -904,17 +907,17 @@ cdef class Matcher:
             free(threads.data)
 
     cdef int32_t _winner(self, str path) except? -9:
-        cdef int kind = PyUnicode_KIND(path)
-        cdef Py_ssize_t length = PyUnicode_GET_LENGTH(path)
+        cdef int kind = PyUnicode_KIND(<PyObject*>path)
+        cdef Py_ssize_t length = PyUnicode_GET_LENGTH(<PyObject*>path)
         if self.simulated >= SIMULATED_BEFORE_FLUSH and self.walking == 0:
             self._start()
         self.walking += 1
         try:
             if kind == 1:
-                return self._walk[uint8_t](<const uint8_t*>PyUnicode_DATA(path), length)
+                return self._walk[uint8_t](<const uint8_t*>PyUnicode_DATA(<PyObject*>path), length)
             if kind == 2:
-                return self._walk[uint16_t](<const uint16_t*>PyUnicode_DATA(path), length)
-            return self._walk[uint32_t](<const uint32_t*>PyUnicode_DATA(path), length)
+                return self._walk[uint16_t](<const uint16_t*>PyUnicode_DATA(<PyObject*>path), length)
+            return self._walk[uint32_t](<const uint32_t*>PyUnicode_DATA(<PyObject*>path), length)
         finally:
             self.walking -= 1
 
@@ -1110,18 +1113,18 @@ cdef class Matcher:
             return parameters
         cdef Program* program = self._program(index)
         cdef Py_ssize_t slots[MAX_SLOTS]
-        cdef Py_ssize_t i, length = PyUnicode_GET_LENGTH(path)
-        cdef int kind = PyUnicode_KIND(path)
+        cdef Py_ssize_t i, length = PyUnicode_GET_LENGTH(<PyObject*>path)
+        cdef int kind = PyUnicode_KIND(<PyObject*>path)
         cdef bint found = False
         if program.status == WRITTEN:
             for i in range(program.slots):
                 slots[i] = -1
             if kind == 1:
-                found = self._run[uint8_t](program, <const uint8_t*>PyUnicode_DATA(path), length, slots)
+                found = self._run[uint8_t](program, <const uint8_t*>PyUnicode_DATA(<PyObject*>path), length, slots)
             elif kind == 2:
-                found = self._run[uint16_t](program, <const uint16_t*>PyUnicode_DATA(path), length, slots)
+                found = self._run[uint16_t](program, <const uint16_t*>PyUnicode_DATA(<PyObject*>path), length, slots)
             else:
-                found = self._run[uint32_t](program, <const uint32_t*>PyUnicode_DATA(path), length, slots)
+                found = self._run[uint32_t](program, <const uint32_t*>PyUnicode_DATA(<PyObject*>path), length, slots)
         if not found:
             return present_groups(self.routes[index].compiled.match(path))
         for i in range(program.slots >> 1):
@@ -1174,11 +1177,30 @@ for _place in range(128):
     SAFE[_place] = chr(_place) in reverse.SAFE_IN_PATH
 
 
+cdef int write_digits(PyObject* number, uint8_t* digits) noexcept:
+    """A small int that is not negative as `str` writes it; returns how many digits, 0 where it is not such a one."""
+    cdef int overflow = 0, size = 0, i
+    cdef long rest = PyLong_AsLongAndOverflow(number, &overflow)
+    cdef uint8_t reversed_digits[MAX_DIGITS]
+    if overflow or rest < 0 or rest > 999_999_999_999:
+        return 0
+    while True:
+        reversed_digits[size] = <uint8_t>(48 + rest % 10)
+        size += 1
+        rest = rest // 10
+        if rest == 0:
+            break
+    for i in range(size):
+        digits[i] = reversed_digits[size - 1 - i]
+    return size
+
+
 cdef class UrlPlan:
     """A template made ready: `texts[0] value texts[1] value … texts[n]`, for the parameters `names` in this order."""
 
     cdef int32_t index
     cdef int count
+    cdef Py_ssize_t text_length
     cdef tuple names
     cdef tuple texts
     cdef tuple slots        # for each parameter the slot in which the route's program saves where it begins
@@ -1187,6 +1209,7 @@ cdef class UrlPlan:
     def __init__(self, index, names, texts, slots, takes_int):
         self.index, self.names, self.texts, self.slots, self.takes_int = index, names, texts, slots, takes_int
         self.count = len(names)
+        self.text_length = sum([len(text) for text in texts])
 
 
 cdef class UrlBuilder:
@@ -1233,47 +1256,46 @@ cdef class UrlBuilder:
 
     cdef object _fill(self, UrlPlan plan, dict parameters):
         """The path; None where it is not plain or not right."""
-        cdef PyObject* values[MAX_PLAIN]
-        cdef list written = None
-        cdef Py_ssize_t begins[MAX_PLAIN + 1]
+        cdef const uint8_t* values[MAX_PLAIN]
+        cdef Py_ssize_t sizes[MAX_PLAIN]
+        cdef Py_ssize_t begins[MAX_PLAIN]
         cdef Py_ssize_t ends[MAX_PLAIN]
-        cdef Py_ssize_t length = 0, at = 0, i, size
+        cdef uint8_t digits[MAX_PLAIN * MAX_DIGITS]
+        cdef Py_ssize_t length = plan.text_length, at = 0, i, k, size
         cdef PyObject* found
         cdef uint8_t* data
-        cdef uint8_t before = 0
         for i in range(plan.count):
-            length += PyUnicode_GET_LENGTH(plan.texts[i])
             found = PyDict_GetItem(parameters, plan.names[i])
             if found == NULL:
                 return None
-            if not PyUnicode_CheckExact(<object>found):
-                if not PyLong_CheckExact(<object>found) or not plan.takes_int[i]:
+            if PyUnicode_CheckExact(found):
+                if not PyUnicode_IS_ASCII(found):
                     return None
-                text = str(<object>found)
-                if written is None:
-                    written = []
-                written.append(text)
-                found = <PyObject*>text
-            if not PyUnicode_IS_ASCII(<object>found):
+                values[i], sizes[i] = <const uint8_t*>PyUnicode_DATA(found), PyUnicode_GET_LENGTH(found)
+            elif PyLong_CheckExact(found) and plan.takes_int[i]:
+                values[i], sizes[i] = digits + i * MAX_DIGITS, write_digits(found, digits + i * MAX_DIGITS)
+                if sizes[i] == 0:
+                    return None
+            else:
                 return None
-            values[i] = found
-            length += PyUnicode_GET_LENGTH(<object>found)
-        length += PyUnicode_GET_LENGTH(plan.texts[plan.count])
+            length += sizes[i]
         path = PyUnicode_New(length, 127)
-        data = <uint8_t*>PyUnicode_DATA(path)
+        data = <uint8_t*>PyUnicode_DATA(<PyObject*>path)
         for i in range(plan.count + 1):
-            size = PyUnicode_GET_LENGTH(plan.texts[i])
-            memcpy(data + at, PyUnicode_DATA(plan.texts[i]), size)
+            found = PyTuple_GET_ITEM(plan.texts, i)
+            size = PyUnicode_GET_LENGTH(found)
+            memcpy(data + at, PyUnicode_DATA(found), size)
             at += size
             if i < plan.count:
-                size = PyUnicode_GET_LENGTH(<object>values[i])
-                memcpy(data + at, PyUnicode_DATA(<object>values[i]), size)
-                begins[i], ends[i] = at, at + size
-                at += size
-        for i in range(length):
-            if not SAFE[data[i]] or (before == 47 and (data[i] == 46 or (data[i] == 47 and i == 1))):
-                return None
-            before = data[i]
+                memcpy(data + at, values[i], sizes[i])
+                begins[i], ends[i] = at, at + sizes[i]
+                at += sizes[i]
+        for i in range(plan.count):
+            for k in range(begins[i], ends[i]):
+                if not SAFE[data[k]] or (data[k] == 46 and k and data[k - 1] == 47):
+                    return None
+        if length > 1 and data[0] == 47 and (data[1] == 47 or data[1] == 46):
+            return None
         return path if self._leads_back(plan, data, length, begins, ends) else None
 
     cdef bint _leads_back(

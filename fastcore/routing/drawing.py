@@ -173,7 +173,7 @@ def _loop_width(node: _Node) -> int:
 
 def _render(nodes: list[_Node]) -> str:
     drawn = [node for node in nodes if node.y >= 0]
-    width = max(node.x + _CHARACTER * max(len(node.verdict), _loop_width(node)) / 2 for node in drawn) + _MARGIN + 8
+    width = max(node.x + _CHARACTER * max(len(node.verdict) + 4, _loop_width(node) / 2) for node in drawn) + _MARGIN + 8
     height = max(node.y for node in drawn) + _ROW
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img"'
@@ -186,6 +186,8 @@ def _render(nodes: list[_Node]) -> str:
         if node.verdict:
             width = len(node.verdict) * _CHARACTER + 8
             x, y = max(2.0, node.x - width + _RADIUS), node.y + _RADIUS + 4
+            if not node.edges:
+                x, y = node.x + _RADIUS + 6, node.y - 9
             parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" rx="4" width="{width:.1f}" height="18"/>')
             parts.append(f'<text class="wins" x="{x + 4:.1f}" y="{y + 13:.1f}">{escape(node.verdict)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
