@@ -1,7 +1,7 @@
 #!/bin/bash
 # Make sure that Debian packages are there, without starting or enabling any service.
 #
-#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, libfcgi, browser, node, valgrind
+#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, libfcgi, browser, node, npm, java, valgrind
 #
 # As root with apt, missing packages are installed; else they are named, with what is left out without them. Exits 0 in
 # both cases: each user of a group copes without it (or says itself that it cannot).
@@ -30,6 +30,8 @@ present() {
         libfcgi) [[ -e /usr/include/fcgiapp.h ]] ;;
         browser) has chromium ;;
         node) has node ;;
+        npm) has npm ;;
+        java) has java ;;
         valgrind) has valgrind ;;
         *) echo "debian-packages.sh: unknown group $1" >&2; exit 2 ;;
     esac
@@ -42,6 +44,8 @@ packages_of() {
         libfcgi) echo libfcgi-dev ;;
         browser) echo chromium ;;
         node) echo nodejs ;;
+        npm) echo npm ;;
+        java) echo default-jre-headless ;;
         valgrind) echo valgrind libc6-dbg ;;
     esac
 }
@@ -53,6 +57,7 @@ left_out() {
         libfcgi) echo "the tests against the FastCGI reference library" ;;
         browser) echo "the tests in a browser" ;;
         node) echo "the tests of the JavaScript module outside a browser" ;;
+        npm | java) echo "the Nu checker's test of the pages" ;;
         valgrind) echo "counting instructions" ;;
     esac
 }
