@@ -30,6 +30,8 @@ ALLOWED_SKIPS = (
     r"FASTCORE_PURE",
     r"no IPv6",
     r"needs Python 3\.\d+",
+    r"needs a (free port below|limit of) \d+",
+    r"needs (java|npm)",
 )
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
