@@ -20,7 +20,7 @@ A state is a block of 32-bit words in the arena:
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -343,6 +343,7 @@ cdef class Matcher:
     cdef list names
     cdef list capture_sets
     cdef dict capture_numbers
+    cdef dict captured          # set << 21 | codepoint -> whether it is in it
     cdef Bits* capture_bits
     cdef int8_t* capture_wide
     cdef Py_ssize_t capture_room
@@ -352,7 +353,7 @@ cdef class Matcher:
 
     def __cinit__(self):
         self.numbers, self.keys, self.classes, self.signatures, self.wide_targets = {}, [], {}, {}, {}
-        self.capture_sets, self.capture_numbers, self.irregular = [], {}, []
+        self.capture_sets, self.capture_numbers, self.captured, self.irregular = [], {}, {}, []
         self.first_irregular = NO_ROUTE
 
     def __init__(self, routes, Py_ssize_t max_states=0):
@@ -365,7 +366,7 @@ cdef class Matcher:
         self._take_irregular(automaton.irregular)
         self.programs = <Program*>checked_malloc(self.route_count * sizeof(Program))
         memset(self.programs, 0, self.route_count * sizeof(Program))
-        self.max_states = max_states or 10_000 + 4 * self.node_count
+        self.max_states = max_states or 10_000 + self.node_count
         self._start()
 
     def __dealloc__(self):
@@ -973,7 +974,17 @@ cdef class Matcher:
             return has(self.capture_bits[number].w, c)
         if self.capture_wide[number] != 2:
             return self.capture_wide[number]
-        return c in self.capture_sets[number]
+        return self._captures_mixed(number, c)
+
+    cdef bint _captures_mixed(self, int32_t number, uint32_t c) except -1:
+        """Some characters beyond ASCII are in the set and some are not: the set is asked once for each."""
+        key = <int64_t>number << 21 | c
+        known = self.captured.get(key)
+        if known is None:
+            if len(self.captured) >= MAX_WIDE_CACHE:
+                self.captured.clear()
+            known = self.captured[key] = c in self.capture_sets[number]
+        return known
 
     cdef bint _run(self, Program* program, const Character* text, Py_ssize_t length, Py_ssize_t* slots) except -1:
         """Runs a program; False where it finds no match, which cannot be when the automaton has found one."""
