@@ -236,7 +236,7 @@ def installed() -> tuple[dict[str, Page], list[str]]:
 
 
 def measure(pages: dict[str, Page], rows: list[tuple[str, str, str, str]], rounds: int) -> dict[str, list[float]]:
-    """Seconds for one page, of each entry, for each round; rounds are interleaved, each is the mean of some repetitions."""
+    """Seconds for one page, by entry and round; rounds are interleaved, each is the mean of some repetitions."""
     times: dict[str, list[float]] = {name: [] for name in pages}
     for _ in range(rounds):
         for name, page in pages.items():

@@ -42,7 +42,8 @@ class UnixAddress:
             raise AddressError(f"the path of a unix socket holds a NUL character: {self.path!r}")
         if self.path.startswith("@"):
             raise AddressError(
-                f"{self.path!r} looks like an abstract socket, which has no owner and no mode: give it a path in the file system"
+                f"{self.path!r} looks like an abstract socket, which has no owner and no mode: "
+                "give it a path in the file system"
             )
         try:
             length = len(fsencode(self.path))
@@ -61,7 +62,7 @@ class UnixAddress:
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A host (name, IPv4 or IPv6 address without brackets) and a TCP port from 0 to 65535 (0: any free one, to listen)."""
+    """A host (name, IPv4 or IPv6 address without brackets) and a TCP port: 0 to 65535, 0 for any free one to listen on."""
 
     host: str
     port: int
@@ -69,7 +70,8 @@ class TcpAddress:
     def __post_init__(self) -> None:
         if not self.host:
             raise AddressError(
-                f":{self.port} names no host: write 127.0.0.1:{self.port} for this machine, or 0.0.0.0:{self.port} for every interface"
+                f":{self.port} names no host: write 127.0.0.1:{self.port} for this machine, "
+                f"or 0.0.0.0:{self.port} for every interface"
             )
         if ":" in self.host:
             if not _is_ipv6(self.host):
