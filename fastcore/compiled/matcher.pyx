@@ -113,10 +113,6 @@ cdef enum:
     PREFERRED_ALWAYS = 4
     OTHER_ALWAYS = 8
 
-    NOT_WRITTEN = 0
-    WRITTEN = 1
-    BY_RE = 2
-
     MAX_SLOTS = 200
     MAX_PLAIN = 8
     MAX_DIGITS = 12
@@ -137,12 +133,13 @@ cdef struct Words:
     Py_ssize_t room
 
 
-cdef struct Program:
+cdef struct Program:      # its words follow it in memory
     int32_t* words
+    PyObject* names        # the parameters, kept alive by the matcher's `written`
     int32_t slots
     int32_t splits
-    int8_t decided
-    int8_t status
+    bint decided
+    bint by_re
 
 
 cdef struct Choice:
@@ -339,8 +336,8 @@ cdef class Matcher:
     cdef uint32_t stamp
     cdef int32_t won
     # captures
-    cdef Program* programs
-    cdef list names
+    cdef Program** programs     # by route; NULL until it first wins. Routes with equal programs share one
+    cdef dict written           # what makes programs equal -> the address of the one
     cdef list capture_sets
     cdef dict capture_numbers
     cdef dict captured          # set << 21 | codepoint -> whether it is in it
@@ -354,26 +351,24 @@ cdef class Matcher:
     def __cinit__(self):
         self.numbers, self.keys, self.classes, self.signatures, self.wide_targets = {}, [], {}, {}, {}
         self.capture_sets, self.capture_numbers, self.captured, self.irregular = [], {}, {}, []
+        self.written = {}
         self.first_irregular = NO_ROUTE
 
     def __init__(self, routes, Py_ssize_t max_states=0):
         self.routes = tuple(routes)
         self.route_count = len(self.routes)
         self.targets = [route.target for route in self.routes]
-        self.names = [tuple(route.groups) for route in self.routes]
         automaton = nfa.Automaton(self.routes)
         self._take_automaton(automaton)
         self._take_irregular(automaton.irregular)
-        self.programs = <Program*>checked_malloc(self.route_count * sizeof(Program))
-        memset(self.programs, 0, self.route_count * sizeof(Program))
+        self.programs = <Program**>checked_malloc(self.route_count * sizeof(Program*))
+        memset(self.programs, 0, self.route_count * sizeof(Program*))
         self.max_states = max_states or 10_000 + self.node_count
         self._start()
 
     def __dealloc__(self):
-        cdef Py_ssize_t i
-        if self.programs != NULL:
-            for i in range(self.route_count):
-                free(self.programs[i].words)
+        for address in (self.written or {}).values():
+            free(<void*><size_t>address)
         for memory in (<size_t>self.programs, <size_t>self.character_start, <size_t>self.character_set,
                        <size_t>self.character_to, <size_t>self.free_start, <size_t>self.free_kind, <size_t>self.free_to,
                        <size_t>self.first_route, <size_t>self.exit_of, <size_t>self.set_bits, <size_t>self.set_wide,
@@ -926,29 +921,36 @@ cdef class Matcher:
 
     cdef Program* _program(self, Py_ssize_t index) except NULL:
         """The route's program, written when the route first wins."""
-        cdef Program* program = &self.programs[index]
+        if self.programs[index] != NULL:
+            return self.programs[index]
+        cdef tuple names = tuple(self.routes[index].groups)
+        cdef bint by_re = 2 * len(names) > MAX_SLOTS
+        cdef list words = []
+        splits, decided = 0, True
+        if names and not by_re:
+            try:
+                program = captures.write_program(self.routes[index])
+                words = captures.renumber_sets(program.words, [self._capture_number(chars) for chars in program.sets])
+                splits, decided = program.splits, program.decided
+            except nfa.NotRegularError:
+                by_re = True
+        self.programs[index] = self._share_program(by_re, names, splits, decided, tuple(words))
+        return self.programs[index]
+
+    cdef Program* _share_program(self, bint by_re, tuple names, splits, decided, tuple words) except NULL:
+        """The one program that is like this. PERF: bench/router.py, 10,000 routes: they stay in the processor's cache."""
+        key = by_re, names, splits, decided, words
+        known = self.written.get(key)
+        if known is not None:
+            return <Program*><size_t>known
+        cdef Program* program = <Program*>checked_malloc(sizeof(Program) + len(words) * sizeof(int32_t))
         cdef Py_ssize_t i
-        if program.status != NOT_WRITTEN:
-            return program
-        try:
-            written = captures.write_program(self.routes[index])
-        except nfa.NotRegularError:
-            program.status = BY_RE
-            return program
-        if 2 * len(written.names) > MAX_SLOTS:
-            program.status = BY_RE
-            return program
-        numbers = [self._capture_number(chars) for chars in written.sets]
-        words = captures.renumber_sets(written.words, numbers)
-        if program.status != NOT_WRITTEN:
-            return program
-        program.words = <int32_t*>checked_malloc(len(words) * sizeof(int32_t))
+        program.words = <int32_t*>(program + 1)
         for i in range(<Py_ssize_t>len(words)):
             program.words[i] = words[i]
-        program.slots = 2 * len(written.names)
-        program.splits = written.splits
-        program.decided = written.decided
-        program.status = WRITTEN
+        program.names, program.slots, program.splits = <PyObject*>names, <int32_t>(2 * len(names)), splits
+        program.decided, program.by_re = decided, by_re
+        self.written[key] = <size_t>program
         return program
 
     cdef int32_t _capture_number(self, chars) except -1:
@@ -1118,16 +1120,15 @@ cdef class Matcher:
 
     cdef dict _parameters(self, str path, Py_ssize_t index):
         """The parameters of the winning route."""
-        cdef tuple names = self.names[index]
         cdef dict parameters = {}
-        if not names:
-            return parameters
         cdef Program* program = self._program(index)
+        if program.slots == 0:
+            return parameters
         cdef Py_ssize_t slots[MAX_SLOTS]
         cdef Py_ssize_t i, length = PyUnicode_GET_LENGTH(<PyObject*>path)
         cdef int kind = PyUnicode_KIND(<PyObject*>path)
         cdef bint found = False
-        if program.status == WRITTEN:
+        if not program.by_re:
             for i in range(program.slots):
                 slots[i] = -1
             if kind == 1:
@@ -1140,7 +1141,11 @@ cdef class Matcher:
             return present_groups(self.routes[index].compiled.match(path))
         for i in range(program.slots >> 1):
             if slots[2 * i + 1] >= 0:
-                PyDict_SetItem(parameters, <PyObject*>names[i], PyUnicode_Substring(path, slots[2 * i], slots[2 * i + 1]))
+                PyDict_SetItem(
+                    parameters,
+                    PyTuple_GET_ITEM(<object>program.names, i),
+                    PyUnicode_Substring(path, slots[2 * i], slots[2 * i + 1]),
+                )
         return parameters
 
     # -- what the router asks -----------------------------------------------------------------------------------------
@@ -1329,7 +1334,7 @@ cdef class UrlBuilder:
         if plan.count == 0:
             return True
         program = matcher._program(plan.index)
-        if program.status != WRITTEN or not matcher._run[uint8_t](program, data, length, slots):
+        if program.by_re or not matcher._run[uint8_t](program, data, length, slots):
             return False
         for i in range(plan.count):
             slot = plan.slots[i]
