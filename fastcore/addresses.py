@@ -62,7 +62,7 @@ class UnixAddress:
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A host (name, IPv4 or IPv6 address without brackets) and a TCP port: 0 to 65535, 0 for any free one to listen on."""
+    """A host (name, IPv4 or IPv6 address without brackets) and a TCP port, 0 to 65535 (0: any free one, to listen)."""
 
     host: str
     port: int
