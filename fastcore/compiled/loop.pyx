@@ -378,7 +378,7 @@ cdef class WorkerLoop:
         cdef sockaddr_storage address
         cdef socklen_t length
         for _ in range(ACCEPTS):
-            if len(self.channels) >= self.max_connections:
+            if self.draining or len(self.channels) >= self.max_connections:
                 return self.watch_listener(False)
             length = sizeof(address)
             fd = accept4(self.listener_fd, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)

@@ -253,7 +253,7 @@ class WorkerLoop:
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_BATCH):
-            if len(self._channels) >= self.limits.connections:
+            if self._draining or len(self._channels) >= self.limits.connections:
                 self._watch_listener(False)
                 return
             try:
