@@ -57,7 +57,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.events",),),
     (("fastcore.request",), ("fastcore.response",)),
     (("fastcore.records",),),
-    (("fastcore.routing", "fastcore.matcher"),),
+    (("fastcore.routing", "fastcore.matcher", "fastcore.matching", "fastcore.programs", "fastcore.states"),),
     (("fastcore.listeners",), ("fastcore.log",)),
     (("fastcore.buffer",), ("fastcore.cursor",), ("fastcore.protocol",), ("fastcore.system",)),
     (("fastcore.addresses",), ("fastcore.constants",), ("fastcore.limits",), ("fastcore.implementation",)),

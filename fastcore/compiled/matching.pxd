@@ -1,0 +1,182 @@
+"""What the matcher's three modules share: memory that grows, sets of ASCII characters as bits, the codes of the tables."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport malloc, realloc
+
+
+cdef extern from "Python.h":
+    int PyUnicode_KIND(PyObject* text)
+    void* PyUnicode_DATA(PyObject* text)
+    Py_ssize_t PyUnicode_GET_LENGTH(PyObject* text)
+    object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
+    int PyDict_SetItem(object mapping, PyObject* key, object value) except -1
+    PyObject* PyDict_GetItem(object mapping, object key)
+    bint PyUnicode_CheckExact(PyObject* value)
+    bint PyLong_CheckExact(PyObject* value)
+    bint PyUnicode_IS_ASCII(PyObject* text)
+    long PyLong_AsLongAndOverflow(PyObject* number, int* overflow)
+    PyObject* PyTuple_GET_ITEM(object items, Py_ssize_t place)
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
+    int __builtin_ctz(unsigned int bits) nogil
+    int __builtin_clz(unsigned int bits) nogil
+
+
+ctypedef fused Character:
+    uint8_t
+    uint16_t
+    uint32_t
+
+
+cdef enum:
+    NO_ROUTE = 1 << 30
+
+    FINAL = 0
+    RUN = 1
+    FEW = 2
+    LOOP = 3
+    TABLE = 4
+
+    NOWHERE = -1
+    BY_CLASS = -2
+    FULL = -3
+    FIRST_UNBUILT = -4
+
+    HEADER = 5
+    GROUP = 5
+    MAX_RUN = 250
+    MAX_PAYLOAD = 160
+    MAX_FEW = 3
+
+    OWES_END = 1
+    OWES_LAST_NEWLINE = 2
+    OWES_LINE_END = 4
+    OWES_WORD = 8
+    OWES_NO_WORD = 16
+    OWES_ASCII_WORD = 32
+    OWES_NO_ASCII_WORD = 64
+    OWES_MORE = 128
+    OWES_ANY_WORD = 8 + 16 + 32 + 64
+    NOT_AT_END = 8 + 32 + 128
+
+    START_OF_TEXT = -1
+    SOME_WIDE = -2
+
+    A_FREE = 0
+    A_START = 1
+    A_LINE_START = 2
+    A_END = 3
+    A_END_OR_NEWLINE = 4
+    A_LINE_END = 5
+    A_BOUNDARY = 6
+    A_NO_BOUNDARY = 7
+    A_ASCII_BOUNDARY = 8
+    A_ASCII_NO_BOUNDARY = 9
+
+    OP_ACCEPT = 0
+    OP_SKIP = 1
+    OP_SPAN = 2
+    OP_SET = 3
+    OP_SAVE = 4
+    OP_SPLIT = 5
+    OP_JUMP = 6
+    OP_ASSERT = 7
+
+    PREFERRED_AT_END = 1
+    OTHER_AT_END = 2
+    PREFERRED_ALWAYS = 4
+    OTHER_ALWAYS = 8
+
+    MAX_SLOTS = 200
+    MAX_PLAIN = 8
+    MAX_DIGITS = 12
+    MAX_WIDE_CACHE = 8192
+    SIMULATED_BEFORE_FLUSH = 1000
+
+
+cdef struct Bits:
+    uint32_t w[4]
+
+
+cdef struct Groups:
+    Bits bits[130]
+    int32_t to[130]
+    int count
+
+
+cdef struct Words:
+    uint32_t* data
+    Py_ssize_t count
+    Py_ssize_t room
+
+
+cdef struct Program:      # its words follow it in memory
+    int32_t* words
+    PyObject* names        # the parameters, kept alive by the matcher's `written`
+    int32_t slots
+    int32_t splits
+    bint decided
+    bint by_re
+
+
+cdef struct Choice:
+    Py_ssize_t place      # of the text, or the slot's former value
+    int32_t code          # where the program goes on, or -1 - slot to be restored
+
+
+cdef inline int push(Words* words, uint32_t value) except -1:
+    cdef uint32_t* grown
+    cdef Py_ssize_t room
+    if words.count == words.room:
+        room = words.room * 2 if words.room else 64
+        grown = <uint32_t*>realloc(words.data, room * sizeof(uint32_t))
+        if grown == NULL:
+            raise MemoryError()
+        words.data, words.room = grown, room
+    words.data[words.count] = value
+    words.count += 1
+    return 0
+
+
+cdef inline bint has(const uint32_t* bits, uint32_t c) noexcept:
+    return (bits[c >> 5] >> (c & 31)) & 1
+
+
+cdef inline void* checked_malloc(size_t size) except NULL:
+    cdef inline void* memory = malloc(size if size else 1)
+    if memory == NULL:
+        raise MemoryError()
+    return memory
+
+
+cdef inline Bits bits_of(object number):
+    cdef Bits bits
+    cdef int i
+    for i in range(4):
+        bits.w[i] = <uint32_t>((number >> (32 * i)) & 0xFFFFFFFF)
+    return bits
+
+
+cdef inline int lowest(const Bits* bits) noexcept:
+    cdef int k
+    for k in range(4):
+        if bits.w[k]:
+            return 32 * k + __builtin_ctz(bits.w[k])
+    return 128
+
+
+cdef inline int highest(const Bits* bits) noexcept:
+    cdef int k
+    for k in range(3, -1, -1):
+        if bits.w[k]:
+            return 32 * k + 31 - __builtin_clz(bits.w[k])
+    return -1
+
+
+cdef inline bint single(const Bits* bits) noexcept:
+    cdef int c = lowest(bits)
+    return c < 128 and c == highest(bits)
+
+
+cdef inline int8_t wide_code(object wide) except -1:
+    return 2 if wide is None else 1 if wide else 0

@@ -1,0 +1,678 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, embedsignature=True
+"""The states of the automaton, built when a path first needs them, and the walk that finds the winning route.
+
+The states are built from the automaton (`fastcore.routing.automaton`), up to a cap, beyond which a path is simulated without
+keeping states; `fastcore.routing.simulation` is the readable definition of a step. No captures here.
+
+A state is a block of 32-bit words in the arena:
+
+    0 the lowest route that has matched here      1 the lowest route that matches if the text ends here
+    2 kind | count << 8                           3 where characters beyond ASCII lead
+    4 the state's number
+    5.. by kind: RUN   where it leads, then `count` bytes of text that must follow
+                FEW    `count` times: 4 words of ASCII bitmap, where they lead (the first stays in a LOOP)
+                TABLE  the first character, then for `count` characters from there where each leads
+
+"Where it leads" is another block's place, NOWHERE, BY_CLASS (see `_wide`), or the number of a state that has no block yet.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free, qsort, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from fastcore.compiled.matching cimport *
+
+import re
+
+from fastcore.routing import simulation
+from fastcore.routing.charsets import word_set
+
+cdef bint EMPTY_TEXT_HAS_NO_BOUNDARY = simulation.EMPTY_TEXT_HAS_NO_BOUNDARY
+
+
+cdef int compare_words(const void* one, const void* other) noexcept nogil:
+    cdef uint32_t a = (<const uint32_t*>one)[0]
+    cdef uint32_t b = (<const uint32_t*>other)[0]
+    return (a > b) - (a < b)
+
+
+cdef inline int32_t unbuilt(int32_t number) noexcept:
+    return NOWHERE if number == NOWHERE else FIRST_UNBUILT - number
+
+
+cdef int sort_edges(
+    int32_t[::1] edges, Py_ssize_t count, int32_t nodes, int32_t* start, int32_t* label, int32_t* to
+) except -1:
+    """Edges (from, label, to) by the node they leave: those of node n are start[n] .. start[n + 1]."""
+    cdef Py_ssize_t i
+    cdef int32_t node, place
+    memset(start, 0, (nodes + 1) * sizeof(int32_t))
+    for i in range(count):
+        start[edges[3 * i] + 1] += 1
+    for node in range(nodes):
+        start[node + 1] += start[node]
+    for i in range(count - 1, -1, -1):
+        node = edges[3 * i]
+        start[node + 1] -= 1
+        place = start[node + 1]
+        label[place], to[place] = edges[3 * i + 1], edges[3 * i + 2]
+    for node in range(nodes):
+        start[node] = start[node + 1]
+    start[nodes] = <int32_t>count
+    return 0
+
+
+cdef void split_groups(Groups* groups, const Bits* bits) noexcept:
+    """Refines disjoint groups so that each lies within `bits` or outside of it; what is in no group yet becomes one."""
+    cdef Bits rest = bits[0]
+    cdef Bits both
+    cdef int i, k, count = groups.count
+    cdef uint32_t inside, outside
+    for i in range(count):
+        inside = outside = 0
+        for k in range(4):
+            both.w[k] = groups.bits[i].w[k] & bits.w[k]
+            rest.w[k] &= ~both.w[k]
+            inside |= both.w[k]
+            outside |= groups.bits[i].w[k] & ~bits.w[k]
+        if inside and outside:
+            for k in range(4):
+                groups.bits[i].w[k] &= ~both.w[k]
+            groups.bits[groups.count] = both
+            groups.count += 1
+    if rest.w[0] | rest.w[1] | rest.w[2] | rest.w[3]:
+        groups.bits[groups.count] = rest
+        groups.count += 1
+
+
+cdef void merge_groups(Groups* groups) noexcept:
+    """Groups that lead to the same place become one; those that lead nowhere are dropped."""
+    cdef int i, j, k, kept = 0
+    for i in range(groups.count):
+        if groups.to[i] == NOWHERE:
+            continue
+        for j in range(kept):
+            if groups.to[j] == groups.to[i]:
+                for k in range(4):
+                    groups.bits[j].w[k] |= groups.bits[i].w[k]
+                break
+        else:
+            groups.bits[kept], groups.to[kept] = groups.bits[i], groups.to[i]
+            kept += 1
+    groups.count = kept
+
+
+cdef class States:
+    """The states of one automaton; at most `max_states` are kept (0: in proportion to the automaton)."""
+
+    def __cinit__(self):
+        self.numbers, self.keys, self.classes, self.signatures, self.wide_targets = {}, [], {}, {}, {}
+
+    def __init__(self, automaton, Py_ssize_t max_states=0):
+        self.route_count = len(automaton.exits)
+        self._take_automaton(automaton)
+        self.max_states = max_states or 10_000 + self.node_count
+        self._start()
+
+    def __dealloc__(self):
+        free(self.character_start)
+        free(self.character_set)
+        free(self.character_to)
+        free(self.free_start)
+        free(self.free_kind)
+        free(self.free_to)
+        free(self.first_route)
+        free(self.exit_of)
+        free(self.set_bits)
+        free(self.set_wide)
+        free(self.arena)
+        free(self.stamps)
+        free(self.stack.data)
+        free(self.result.data)
+        free(self.places.data)
+
+    cdef int32_t winner(self, int kind, const void* text, Py_ssize_t length) except? -9:
+        """The index of the winner among the routes of the automaton, NO_ROUTE where none matches; `kind` is the text's."""
+        if self.simulated >= SIMULATED_BEFORE_FLUSH and self.walking == 0:
+            self._start()
+        self.walking += 1
+        try:
+            if kind == 1:
+                return walk[uint8_t](self, <const uint8_t*>text, length)
+            if kind == 2:
+                return walk[uint16_t](self, <const uint16_t*>text, length)
+            return walk[uint32_t](self, <const uint32_t*>text, length)
+        finally:
+            self.walking -= 1
+
+    def statistics(self):
+        """What is held now: nodes of the automaton, states, bytes of their blocks, paths simulated since the last flush."""
+        return {
+            "nodes": self.node_count,
+            "states": len(self.keys),
+            "state_bytes": self.arena_count * sizeof(int32_t),
+            "simulated": self.simulated,
+        }
+
+    # -- the automaton as arrays --------------------------------------------------------------------------------------
+
+    cdef int _take_automaton(self, automaton) except -1:
+        cdef Py_ssize_t i
+        cdef int32_t node
+        self.node_count = len(automaton)
+        self.character_start = <int32_t*>checked_malloc((self.node_count + 1) * sizeof(int32_t))
+        self.free_start = <int32_t*>checked_malloc((self.node_count + 1) * sizeof(int32_t))
+        cdef int32_t[::1] edges = automaton.character_edges if automaton.character_edges else None
+        cdef Py_ssize_t count = len(automaton.character_edges) // 3
+        self.character_set = <int32_t*>checked_malloc(count * sizeof(int32_t))
+        self.character_to = <int32_t*>checked_malloc(count * sizeof(int32_t))
+        sort_edges(edges, count, self.node_count, self.character_start, self.character_set, self.character_to)
+        edges = automaton.free_edges if automaton.free_edges else None
+        count = len(automaton.free_edges) // 3
+        self.free_kind = <int32_t*>checked_malloc(count * sizeof(int32_t))
+        self.free_to = <int32_t*>checked_malloc(count * sizeof(int32_t))
+        sort_edges(edges, count, self.node_count, self.free_start, self.free_kind, self.free_to)
+        for i in range(count):
+            self.asks_words |= self.free_kind[i] >= A_BOUNDARY
+            self.asks_lines |= self.free_kind[i] == A_LINE_START
+        self.first_route = <int32_t*>checked_malloc(self.node_count * sizeof(int32_t))
+        self.exit_of = <int32_t*>checked_malloc(self.node_count * sizeof(int32_t))
+        self.stamps = <uint32_t*>checked_malloc(self.node_count * sizeof(uint32_t))
+        memset(self.stamps, 0, self.node_count * sizeof(uint32_t))
+        cdef int32_t[::1] first_route = automaton.first_route
+        for node in range(self.node_count):
+            self.first_route[node] = first_route[node]
+            self.exit_of[node] = NO_ROUTE
+        for i in range(self.route_count):
+            node = automaton.exits[i]
+            if node >= 0 and i < self.exit_of[node]:
+                self.exit_of[node] = <int32_t>i
+        self.charsets = automaton.charsets
+        count = len(self.charsets)
+        self.set_bits = <Bits*>checked_malloc(count * sizeof(Bits))
+        self.set_wide = <int8_t*>checked_malloc(count)
+        for i in range(count):
+            self.set_bits[i] = bits_of(self.charsets[i].ascii)
+            self.set_wide[i] = wide_code(self.charsets[i].wide)
+        self.word_bits = bits_of(word_set(re.UNICODE).ascii)
+        self.uniform = bytes([self.set_wide[i] == 1 for i in range(count)] + [0])
+        return 0
+
+    # -- states -------------------------------------------------------------------------------------------------------
+
+    cdef int _start(self) except -1:
+        """Forgets all states but the one before the first character."""
+        self.numbers.clear()
+        self.keys.clear()
+        self.wide_targets.clear()
+        self.places.count = 0
+        self.arena_count = 0
+        self.simulated = 0
+        self._begin_step()
+        self._reach(0)
+        self._close(START_OF_TEXT, NULL)
+        push(&self.result, <uint32_t>self.won)
+        self.start = PyBytes_FromStringAndSize(<char*>self.result.data, self.result.count * sizeof(uint32_t))
+        self.numbers[self.start] = 0
+        self.keys.append(self.start)
+        push(&self.places, <uint32_t>NOWHERE)
+        self.root = self._build(0)
+        return 0
+
+    cdef void _begin_step(self) noexcept:
+        self.result.count = 0
+        self.stack.count = 0
+        self.won = NO_ROUTE
+        self.stamp += 1
+        if self.stamp == 0:
+            memset(self.stamps, 0, self.node_count * sizeof(uint32_t))
+            self.stamp = 1
+
+    cdef int _reach(self, uint32_t thread) except -1:
+        """Puts a thread on the stack of the step, once."""
+        cdef uint32_t node = thread >> 8
+        cdef Py_ssize_t i
+        if not thread & 255:
+            if self.stamps[node] == self.stamp:
+                return 0
+            self.stamps[node] = self.stamp
+        else:
+            for i in range(self.stack.count):
+                if self.stack.data[i] == thread:
+                    return 0
+        push(&self.stack, thread)
+        return 0
+
+    cdef int _close(self, int32_t previous, const uint8_t* signature) except -1:
+        """Follows free edges from all threads on the stack; leaves the state in `result` (sorted) and `won`."""
+        cdef Py_ssize_t done = 0
+        cdef uint32_t thread, node, owed
+        cdef int32_t i, promised
+        while done < self.stack.count:
+            thread = self.stack.data[done]
+            done += 1
+            node, owed = thread >> 8, thread & 255
+            for i in range(self.free_start[node], self.free_start[node + 1]):
+                promised = owed
+                if self.free_kind[i] != A_FREE:
+                    promised = self._promise(self.free_kind[i], owed, previous, signature)
+                if promised >= 0:
+                    self._reach(<uint32_t>self.free_to[i] << 8 | <uint32_t>promised)
+            if not owed and self.exit_of[node] < self.won:
+                self.won = self.exit_of[node]
+        for i in range(<int32_t>self.stack.count):
+            thread = self.stack.data[i]
+            node = thread >> 8
+            if self.first_route[node] >= self.won:
+                continue
+            if self.exit_of[node] != NO_ROUTE or self.character_start[node] != self.character_start[node + 1]:
+                push(&self.result, thread)
+        if self.result.count > 1:
+            qsort(self.result.data, self.result.count, sizeof(uint32_t), compare_words)
+        return 0
+
+    cdef int32_t _promise(self, int32_t kind, uint32_t owed, int32_t previous, const uint8_t* signature) noexcept:
+        cdef bint after_word, turning
+        if kind == A_START:
+            return <int32_t>owed if previous == START_OF_TEXT else -1
+        if kind == A_LINE_START:
+            return <int32_t>owed if previous == START_OF_TEXT or previous == 10 else -1
+        if kind == A_END:
+            return <int32_t>(owed | OWES_END)
+        if kind == A_END_OR_NEWLINE:
+            return <int32_t>(owed | OWES_LAST_NEWLINE)
+        if kind == A_LINE_END:
+            return <int32_t>(owed | OWES_LINE_END)
+        turning = kind == A_BOUNDARY or kind == A_ASCII_BOUNDARY
+        if kind == A_BOUNDARY or kind == A_NO_BOUNDARY:
+            after_word = self._is_word(previous, signature)
+            owed |= OWES_NO_WORD if turning == after_word else OWES_WORD
+        else:
+            after_word = 0 <= previous < 128 and has(self.word_bits.w, previous)
+            owed |= OWES_NO_ASCII_WORD if turning == after_word else OWES_ASCII_WORD
+        if previous == START_OF_TEXT and (turning or EMPTY_TEXT_HAS_NO_BOUNDARY):
+            owed |= OWES_MORE
+        return <int32_t>owed
+
+    cdef bint _is_word(self, int32_t c, const uint8_t* signature) noexcept:
+        if c < 0:
+            return False
+        if c < 128:
+            return has(self.word_bits.w, c)
+        return signature[len(self.charsets)]
+
+    cdef int32_t _pay(self, uint32_t owed, int32_t c, const uint8_t* signature) noexcept:
+        """What is owed after this character; -1: the promise is broken."""
+        cdef bint word
+        if owed & OWES_END or (owed & (OWES_LAST_NEWLINE | OWES_LINE_END) and c != 10):
+            return -1
+        if owed & (OWES_WORD | OWES_NO_WORD):
+            word = self._is_word(c, signature)
+            if owed & (OWES_NO_WORD if word else OWES_WORD):
+                return -1
+        if owed & (OWES_ASCII_WORD | OWES_NO_ASCII_WORD):
+            word = 0 <= c < 128 and has(self.word_bits.w, c)
+            if owed & (OWES_NO_ASCII_WORD if word else OWES_ASCII_WORD):
+                return -1
+        return OWES_END if owed & OWES_LAST_NEWLINE else 0
+
+    cdef int _step(self, const uint32_t* threads, Py_ssize_t count, int32_t c, const uint8_t* signature) except -1:
+        """One character from these threads: the new state is in `result` and `won`."""
+        cdef Py_ssize_t i
+        cdef int32_t edge, carried
+        cdef uint32_t node, owed
+        self._begin_step()
+        for i in range(count):
+            node, owed = threads[i] >> 8, threads[i] & 255
+            carried = 0
+            if owed:
+                carried = self._pay(owed, c, signature)
+                if carried < 0:
+                    continue
+            if self.exit_of[node] != NO_ROUTE:
+                self._reach(node << 8 | <uint32_t>carried)
+            for edge in range(self.character_start[node], self.character_start[node + 1]):
+                if self._in_set(self.character_set[edge], c, signature):
+                    self._reach(<uint32_t>self.character_to[edge] << 8 | <uint32_t>carried)
+        self._close(c, signature)
+        return 0
+
+    cdef bint _in_set(self, int32_t number, int32_t c, const uint8_t* signature) noexcept:
+        if 0 <= c < 128:
+            return has(self.set_bits[number].w, c)
+        return signature[number]
+
+    cdef int32_t _intern(self) except? -9:
+        """The number of the state in `result` and `won`; NOWHERE for the dead one, FULL when there is no room."""
+        if self.result.count == 0 and self.won == NO_ROUTE:
+            return NOWHERE
+        push(&self.result, <uint32_t>self.won)
+        cdef bytes key = PyBytes_FromStringAndSize(<char*>self.result.data, self.result.count * sizeof(uint32_t))
+        self.result.count -= 1
+        known = self.numbers.get(key)
+        if known is not None:
+            return known
+        cdef Py_ssize_t number = len(self.keys)
+        if number >= self.max_states:
+            return FULL
+        self.numbers[key] = number
+        self.keys.append(key)
+        push(&self.places, <uint32_t>NOWHERE)
+        return <int32_t>number
+
+    cdef int32_t _at_end(self, const uint32_t* threads, Py_ssize_t count) noexcept:
+        cdef int32_t best = NO_ROUTE
+        cdef Py_ssize_t i
+        for i in range(count):
+            if not threads[i] & NOT_AT_END and self.exit_of[threads[i] >> 8] < best:
+                best = self.exit_of[threads[i] >> 8]
+        return best
+
+    cdef int _grow_arena(self, Py_ssize_t more) except -1:
+        cdef Py_ssize_t room = self.arena_room
+        cdef int32_t* grown
+        if self.arena_count + more <= room:
+            return 0
+        room = room * 2 + more + 1024
+        grown = <int32_t*>realloc(self.arena, room * sizeof(int32_t))
+        if grown == NULL:
+            raise MemoryError()
+        self.arena, self.arena_room = grown, room
+        return 0
+
+    cdef int32_t _build(self, int32_t number) except? -9:
+        """The place of the state's block, which is written if it has none yet; FULL when there is no room."""
+        cdef int32_t place = <int32_t>self.places.data[number]
+        if place != NOWHERE:
+            return place
+        cdef bytes key = self.keys[number]
+        cdef const uint32_t* threads = <const uint32_t*>PyBytes_AS_STRING(key)
+        cdef Py_ssize_t count = PyBytes_GET_SIZE(key) // sizeof(uint32_t) - 1
+        cdef Groups groups
+        cdef int32_t wide = self._wide_of(threads, count)
+        if wide == FULL:
+            return FULL
+        groups.count = 0
+        if self._only_character(threads, count) < 0 and self._gather(&groups, threads, count) == FULL:
+            return FULL
+        self._grow_arena(HEADER + MAX_PAYLOAD)
+        place = <int32_t>self.arena_count
+        self.arena[place] = <int32_t>threads[count]
+        self.arena[place + 1] = self._at_end(threads, count)
+        self.arena[place + 3] = wide
+        self.arena[place + 4] = number
+        if self._only_character(threads, count) >= 0:
+            count = self._write_run(place, threads[0])
+        else:
+            count = self._write_groups(self.arena + place, &groups, number)
+        if count == FULL:
+            return FULL
+        self.arena_count += HEADER + count
+        self.places.data[number] = <uint32_t>place
+        return place
+
+    cdef int32_t _wide_of(self, const uint32_t* threads, Py_ssize_t count) except? -9:
+        """Where characters beyond ASCII lead: one state for all of them, NOWHERE, or BY_CLASS."""
+        cdef Py_ssize_t i
+        cdef int32_t edge
+        cdef uint32_t node
+        cdef bint any_wide = False
+        for i in range(count):
+            node = threads[i] >> 8
+            if self.asks_words:
+                return BY_CLASS
+            for edge in range(self.character_start[node], self.character_start[node + 1]):
+                if self.set_wide[self.character_set[edge]] == 2:
+                    return BY_CLASS
+                any_wide |= self.set_wide[self.character_set[edge]] == 1
+        if not any_wide:
+            return NOWHERE
+        self._step(threads, count, SOME_WIDE, <const uint8_t*>PyBytes_AS_STRING(self.uniform))
+        edge = self._intern()
+        return FULL if edge == FULL else unbuilt(edge)
+
+    cdef int32_t _gather(self, Groups* groups, const uint32_t* threads, Py_ssize_t count) except? -9:
+        """Sorts the ASCII characters into groups that lead to the same state; FULL when there is no room."""
+        cdef Py_ssize_t i
+        cdef int32_t edge
+        cdef uint32_t node
+        cdef int group
+        cdef bint owing = False
+        cdef Bits bits
+        for i in range(count):
+            node = threads[i] >> 8
+            owing |= (threads[i] & 255) != 0
+            for edge in range(self.character_start[node], self.character_start[node + 1]):
+                split_groups(groups, &self.set_bits[self.character_set[edge]])
+        if owing or self.asks_lines:
+            memset(&bits, 0, sizeof(Bits))
+            bits.w[0] = 1 << 10
+            split_groups(groups, &bits)
+        if self.asks_words:
+            memset(&bits, 255, sizeof(Bits))
+            split_groups(groups, &self.word_bits)
+            split_groups(groups, &bits)
+        for group in range(groups.count):
+            self._step(threads, count, lowest(&groups.bits[group]), NULL)
+            groups.to[group] = self._intern()
+            if groups.to[group] == FULL:
+                return FULL
+        merge_groups(groups)
+        return 0
+
+    cdef int32_t _write_groups(self, int32_t* block, Groups* groups, int32_t number) except? -9:
+        """Writes the kind and what belongs to it; returns the payload's words."""
+        cdef int count = groups.count
+        cdef int i, first = 128, last = -1, c
+        cdef bint loops = False
+        if count == 0 and block[1] == NO_ROUTE and block[3] == NOWHERE:
+            block[2] = FINAL
+            return 0
+        for i in range(count):
+            first, last = min(first, lowest(&groups.bits[i])), max(last, highest(&groups.bits[i]))
+            if groups.to[i] == number:
+                groups.bits[0], groups.bits[i] = groups.bits[i], groups.bits[0]
+                groups.to[0], groups.to[i] = groups.to[i], groups.to[0]
+                loops = True
+        if count <= MAX_FEW:
+            block[2] = (LOOP if loops else FEW) | count << 8
+            for i in range(count):
+                memcpy(block + HEADER + GROUP * i, &groups.bits[i], sizeof(Bits))
+                block[HEADER + GROUP * i + 4] = unbuilt(groups.to[i])
+            return GROUP * count
+        block[2] = TABLE | (last - first + 1) << 8
+        block[HEADER] = first
+        for c in range(first, last + 1):
+            block[HEADER + 1 + c - first] = NOWHERE
+            for i in range(count):
+                if has(groups.bits[i].w, c):
+                    block[HEADER + 1 + c - first] = unbuilt(groups.to[i])
+        return 1 + last - first + 1
+
+    cdef int32_t _write_run(self, int32_t place, uint32_t thread) except? -9:
+        """A chain of states that each go on with one character only becomes one block; returns the payload's words."""
+        cdef uint8_t* text = <uint8_t*>(self.arena + place + HEADER + 1)
+        cdef int32_t length = 0, number
+        cdef int c
+        cdef uint32_t state[2]
+        state[0], state[1] = thread, NO_ROUTE
+        while True:
+            c = self._only_character(state, 1)
+            text[length] = c
+            length += 1
+            self._step(state, 1, c, NULL)
+            if length == MAX_RUN or self.result.count != 1 or self.won != NO_ROUTE:
+                break
+            state[0] = self.result.data[0]
+            if self._only_character(state, 1) < 0:
+                break
+        number = self._intern()
+        if number == FULL:
+            return FULL
+        self.arena[place + 2] = RUN | length << 8
+        self.arena[place + HEADER] = unbuilt(number)
+        return 1 + (length + 3) // 4
+
+    cdef int _only_character(self, const uint32_t* threads, Py_ssize_t count) noexcept:
+        """The one character with which this state goes on, -1 where it is not so simple (`threads` ends with the winner)."""
+        cdef uint32_t node
+        cdef int32_t edge
+        if count != 1 or <int32_t>threads[1] != NO_ROUTE or threads[0] & 255 or self.asks_words:
+            return -1
+        node = threads[0] >> 8
+        edge = self.character_start[node]
+        if self.character_start[node + 1] != edge + 1 or self.exit_of[node] != NO_ROUTE:
+            return -1
+        if self.set_wide[self.character_set[edge]] != 0 or not single(&self.set_bits[self.character_set[edge]]):
+            return -1
+        return lowest(&self.set_bits[self.character_set[edge]])
+
+    # -- characters beyond ASCII --------------------------------------------------------------------------------------
+
+    cdef tuple _classify(self, int32_t codepoint):
+        """(class, signature) of a character beyond ASCII; the signature tells for each set whether it is in it."""
+        known = self.classes.get(codepoint)
+        if known is not None:
+            return known
+        cdef bytes signature = bytes([codepoint in chars for chars in self.charsets] + [codepoint in word_set(re.UNICODE)])
+        entry = self.signatures.get(signature)
+        if entry is None:
+            entry = self.signatures[signature] = (len(self.signatures), signature)
+        if len(self.classes) >= MAX_WIDE_CACHE:
+            self.classes.clear()
+        self.classes[codepoint] = entry
+        return entry
+
+    cdef int32_t _wide(self, int32_t place, int32_t codepoint) except? -9:
+        """Where a character beyond ASCII leads from the block at `place`: a place, NOWHERE or FULL."""
+        cdef tuple entry = self._classify(codepoint)
+        cdef object known = self.wide_targets.get((place, entry[0]))
+        cdef int32_t number
+        cdef bytes key
+        if known is None:
+            key = self.keys[self.arena[place + 4]]
+            self._step(
+                <const uint32_t*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key) // sizeof(uint32_t) - 1,
+                codepoint, <const uint8_t*>PyBytes_AS_STRING(<bytes>entry[1]),
+            )
+            number = self._intern()
+            if number == FULL:
+                return FULL
+            self.wide_targets[place, entry[0]] = number
+        else:
+            number = known
+        return NOWHERE if number == NOWHERE else self._build(number)
+
+
+# -- the walk ---------------------------------------------------------------------------------------------------------
+
+
+cdef int32_t walk(States self, const Character* text, Py_ssize_t length) except? -9:
+    """The index of the winner among the routes of the automaton; NO_ROUTE where none matches."""
+    cdef const int32_t* arena = self.arena
+    cdef const int32_t* block
+    cdef const uint8_t* run
+    cdef int32_t place = self.root, best = NO_ROUTE, count, target, kind, i
+    cdef Py_ssize_t at = 0, slot
+    cdef uint32_t c
+    if place == FULL:
+        return simulate[Character](self, self.start, text, length, best)
+    while True:
+        block = arena + place
+        if block[0] < best:
+            best = block[0]
+        kind = block[2] & 255
+        count = block[2] >> 8
+        if kind == RUN:
+            if length - at < count:
+                if at == length and block[1] < best:
+                    best = block[1]
+                return best
+            run = <const uint8_t*>(block + HEADER + 1)
+            if Character is uint8_t:
+                if memcmp(text + at, run, count) != 0:
+                    return best
+            else:
+                for i in range(count):
+                    if text[at + i] != run[i]:
+                        return best
+            at += count
+            slot = place + HEADER
+            target = block[HEADER]
+        elif kind == FINAL:
+            return best
+        else:
+            if kind == LOOP:
+                while at < length and text[at] < 128 and has(<const uint32_t*>(block + HEADER), text[at]):
+                    at += 1
+            if at == length:
+                return block[1] if block[1] < best else best
+            c = text[at]
+            if c >= 128:
+                slot = place + 3
+                target = block[3]
+                if target == BY_CLASS:
+                    target = self._wide(place, c)
+                    arena = self.arena
+                    if target == FULL:
+                        return simulate[Character](self, self.keys[arena[place + 4]], text + at, length - at, best)
+            elif kind == TABLE:
+                i = <int32_t>c - block[HEADER]
+                if i < 0 or i >= count:
+                    return best
+                slot = place + HEADER + 1 + i
+                target = arena[slot]
+            else:
+                slot = place + HEADER
+                for i in range(count):
+                    if has(<const uint32_t*>(arena + slot), c):
+                        break
+                    slot += GROUP
+                else:
+                    return best
+                slot += 4
+                target = arena[slot]
+            at += 1
+        if target < 0:
+            if target == NOWHERE:
+                return best
+            count = FIRST_UNBUILT - target
+            target = self._build(count)
+            arena = self.arena
+            if target == FULL:
+                return simulate[Character](self, self.keys[count], text + at, length - at, best)
+            self.arena[slot] = target
+        place = target
+
+
+cdef int32_t simulate(States self, bytes key, const Character* text, Py_ssize_t length, int32_t best) except? -9:
+    """The rest of a walk without keeping states, from the state with these threads."""
+    cdef Words threads, swapped
+    cdef Py_ssize_t at
+    cdef int32_t c, at_end
+    cdef tuple entry
+    memset(&threads, 0, sizeof(Words))
+    self.simulated += 1
+    try:
+        for at in range(PyBytes_GET_SIZE(key) // sizeof(uint32_t) - 1):
+            push(&threads, (<const uint32_t*>PyBytes_AS_STRING(key))[at])
+        best = min(best, <int32_t>(<const uint32_t*>PyBytes_AS_STRING(key))[threads.count])
+        for at in range(length):
+            if threads.count == 0:
+                return best
+            c = text[at]
+            entry = self._classify(c) if c >= 128 else None
+            self._step(
+                threads.data, threads.count, c,
+                <const uint8_t*>PyBytes_AS_STRING(<bytes>entry[1]) if entry is not None else NULL,
+            )
+            best = min(best, self.won)
+            swapped = threads
+            threads = self.result
+            self.result = swapped
+        at_end = self._at_end(threads.data, threads.count)
+        return min(best, at_end)
+    finally:
+        free(threads.data)
