@@ -35,6 +35,9 @@ from fastcore.constants import RESPONDER
 
 __all__ = ["AsyncBody", "AsyncClient", "AsyncStreamedResponse"]
 
+RECEIVED_IN_A_ROW = 8
+"""Receives that are served at once before other tasks get their turn."""
+
 AsyncBody = Body | AsyncIterable[bytes]
 
 
@@ -253,6 +256,8 @@ class AsyncStreamedResponse:
         self._all_sent = False
         self._last_sent = time.monotonic()
         self._source_is_slow = False
+        self._received_at_once = 0
+        self._rest = b""
         self._owns_place = False
         self.status = 0
         self.headers: list[tuple[str, str]] = []
@@ -360,8 +365,6 @@ class AsyncStreamedResponse:
         self._all_sent = True
         return True
 
-    _rest = b""
-
     async def _send_all(self) -> None:
         connection, request_id = self._exchange.connection, self._exchange.request_id
         if self._rest:
@@ -418,6 +421,9 @@ class AsyncStreamedResponse:
     async def _receive_bytes(self) -> bytes:
         if self._link is None:
             raise self._exchange.lost("the answer was closed before its end")
+        self._received_at_once += 1
+        if self._received_at_once % RECEIVED_IN_A_ROW == 0:
+            await asyncio.sleep(0)  # a server that is always faster must not keep the loop for itself
         with contextlib.suppress(BlockingIOError):
             return self._recv_now()
         receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(self._sock, RECEIVE))

@@ -91,7 +91,8 @@ class Gateway:
     """ASGI application in front of the back ends of a site.
 
     ``sockets`` are the addresses of the back ends by name. ``trouble`` tells, by a back end's name, why it cannot
-    answer now; None where it can. ``timeout`` is the longest wait for a back end, in seconds.
+    answer now; None where it can. ``report`` takes a line for each answer that went wrong. ``timeout`` is the longest
+    wait for a back end, in seconds.
 
     >>> Gateway(site, {name: f"unix:{site.socket_path(name)}" for name in site.backends})  # doctest: +SKIP
     """
@@ -102,9 +103,11 @@ class Gateway:
         sockets: Mapping[str, str],
         *,
         trouble: Callable[[str], Trouble | None] = lambda name: None,
+        report: Callable[[str], None] = lambda text: None,
         timeout: float = 30.0,
     ) -> None:
         self.trouble = trouble
+        self.report = report
         self.timeout = timeout
         self._clients: dict[str, AsyncClient] = {}
         self.use(site, sockets)
@@ -131,8 +134,9 @@ class Gateway:
             await self._answer(request, host, receive, send)
         except HTTPError as error:
             await _send_error(send, host.headers, error.status, error.text, headers=error.headers)
-        except _Incomplete:
-            return  # an answer without its end: the server closes the connection
+        except _Incomplete as error:  # an answer without its end: the server closes the connection
+            if str(error):
+                self.report(f"{scope['method']} {printable(scope['path'])}: {error}")
 
     def _host_of(self, authority: str) -> Host:
         found = self.tree.host_of(authority)
@@ -218,13 +222,34 @@ class Gateway:
             async with self._clients[mount.backend].stream(params, body) as response:
                 if response.status < 200:
                     raise _Refused(f"it answered with the status {response.status}")
-                await _relay(response, host, send)
+                await self._relay(response, params["REQUEST_METHOD"], host, mount, send)
         except (FastCGIError, _Refused) as error:
+            self.report(f"{mount.backend}: {printable(str(error))}")
             trouble = self.trouble(mount.backend) or _explain(mount.backend, error)
             status = 504 if isinstance(error, TimeoutError) else 502
             errors: bytes = getattr(error, "errors", b"")
             detail = trouble.detail or errors.decode("utf-8", "replace")
             await _send_error(send, host.headers, status, trouble.text, detail if self.site.development else "")
+
+    async def _relay(self, response: AsyncStreamedResponse, method: str, host: Host, mount: Mount, send: Send) -> None:
+        """Pass an answer on. What is not whole, or not as long as its Content-Length, ends without an end."""
+        headers = [(name, value) for name, value in response.headers if name.lower() not in HOP_BY_HOP]
+        left = _declared_length(response, method)
+        await _send_head(send, response.status, with_host_headers(headers, host.headers))
+        try:
+            async for chunk in response:
+                if left is not None:
+                    left -= len(chunk)
+                    if left < 0:
+                        raise _Refused("its body is longer than its Content-Length")
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if left:
+                raise _Refused("its body is shorter than its Content-Length")
+            if response.app_status:
+                raise _Refused(f"it failed after the head of its answer (appStatus {response.app_status})")
+        except (FastCGIError, _Refused) as error:
+            raise _Incomplete(f"the answer of {mount.backend} was cut: {printable(str(error))}") from error
+        await send({"type": "http.response.body", "body": b""})
 
 
 class _Refused(Exception):
@@ -271,17 +296,19 @@ async def _body(receive: Receive, all_read: asyncio.Event) -> AsyncIterator[byte
     all_read.set()
 
 
-async def _relay(response: AsyncStreamedResponse, host: Host, send: Send) -> None:
-    headers = [(name, value) for name, value in response.headers if name.lower() not in HOP_BY_HOP]
-    await _send_head(send, response.status, with_host_headers(headers, host.headers))
-    try:
-        async for chunk in response:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except FastCGIError as error:
-        raise _Incomplete from error
-    if response.app_status:
-        raise _Incomplete
-    await send({"type": "http.response.body", "body": b""})
+def _declared_length(response: AsyncStreamedResponse, method: str) -> int | None:
+    """Bytes that the body is to have by its Content-Length; None where nothing is said, or no body follows."""
+    text = response.header("Content-Length")
+    if text is None or method == "HEAD" or response.status in (204, 304):
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
+        raise _Refused("its Content-Length is not a number")
+    return int(text)
+
+
+def printable(text: str) -> str:
+    """Text of a client or a back end, safe on a terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _explain(backend: str, error: Exception) -> Trouble:

@@ -312,12 +312,16 @@ def test_the_trouble_of_a_back_end_is_shown_escaped(gateway: GatewaySite) -> Non
 # --- back ends that misbehave
 
 
-def answer_of(handle: Callable[[Peer], None], *, timeout: float = 20.0) -> Answer:
-    """What a browser gets when the back end “two” does this."""
+def answer_of(handle: Callable[[Peer], None], *, timeout: float = 20.0, reports: list[str] | None = None) -> Answer:
+    """What a browser gets when the back end “two” does this; `reports` gets what the developer is told."""
     with serving(handle) as (address, _), GatewaySite(write_site, timeout=timeout) as site:
         site.site.socket_path("two").unlink()
         site.site.socket_path("two").symlink_to(address.removeprefix("unix:"))
-        return site.get("wall.localhost", "/x")
+        try:
+            return site.get("wall.localhost", "/x")
+        finally:
+            if reports is not None:
+                reports += site.reports
 
 
 def says(*answer: bytes) -> Callable[[Peer], None]:
@@ -345,6 +349,7 @@ def hangs_up(*answer: bytes) -> Callable[[Peer], None]:
         (says(b"garbage!" * 9), 502, "no valid one: FastCGI version"),
         (says(stdout(b"no head at all\n\n"), end()), 502, "not a header line"),
         (says(stdout(b"Status: 101 Switching\n\n"), end()), 502, "status 101"),
+        (says(stdout(b"Content-Length: two\n\n"), end()), 502, "Content-Length is not a number"),
     ],
 )
 def test_broken_answers_become_a_page_that_names_the_back_end(
@@ -363,10 +368,34 @@ def test_silence_becomes_a_gateway_timeout() -> None:
     assert "The back end “two” did not answer in time" in answer.body.decode()
 
 
-@pytest.mark.parametrize("handle", [hangs_up(stdout(HEAD + b"half")), says(stdout(HEAD + b"half"), end(app_status=1))])
-def test_an_answer_that_fails_after_its_head_never_looks_complete(handle: Callable[[Peer], None]) -> None:
+TWO_BYTES = b"Content-Type: text/plain\nContent-Length: 2\n\n"
+
+
+@pytest.mark.parametrize(
+    ("handle", "reason"),
+    [
+        (hangs_up(stdout(HEAD + b"half")), "closed the connection before the end"),
+        (says(stdout(HEAD + b"half"), end(app_status=1)), "appStatus 1"),
+        (says(stdout(TWO_BYTES + b"x"), end()), "shorter than its Content-Length"),
+        (says(stdout(TWO_BYTES + b"xyz"), end()), "longer than its Content-Length"),
+    ],
+)
+def test_an_answer_that_fails_after_its_head_never_looks_complete(handle: Callable[[Peer], None], reason: str) -> None:
+    reports: list[str] = []
     with pytest.raises((IncompleteRead, ConnectionError)):
-        answer_of(handle)
+        answer_of(handle, reports=reports)
+    assert len(reports) == 1
+    assert reports[0].startswith("GET /x: the answer of two was cut: ")
+    assert reason in reports[0]
+
+
+def test_a_head_answer_has_the_length_of_a_body_that_is_not_there() -> None:
+    with serving(says(stdout(TWO_BYTES), end())) as (address, _), GatewaySite(write_site) as site:
+        site.site.socket_path("two").unlink()
+        site.site.socket_path("two").symlink_to(address.removeprefix("unix:"))
+        answer = site.get("wall.localhost", "/x", method="HEAD")
+    assert (answer.status, answer.headers["Content-Length"], answer.body) == (200, "2", b"")
+    assert site.reports == []
 
 
 def test_headers_of_the_back_end_pass_but_not_those_of_its_connection() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from lighttpd_site import Answer, Echo
 
-from framework.cli.dev import http_server, open_listener
 from framework.frontends.gateway import Gateway, Trouble
+from framework.process.development import http_server, open_listener
 from framework.site import Site, load
 
 
@@ -35,6 +35,7 @@ class GatewaySite:
         for directory in (run, self.site.sockets_directory):
             directory.mkdir()
         self.troubles: dict[str, Trouble] = {}
+        self.reports: list[str] = []
         sockets = {name: f"unix:{self.site.socket_path(name)}" for name in self.site.backends}
         self.echo = Echo({name: self.site.socket_path(name) for name in sockets if name != "down"})
         self._arguments = (self.site, sockets, timeout)
@@ -43,7 +44,7 @@ class GatewaySite:
 
     async def _serve(self) -> None:
         site, sockets, timeout = self._arguments
-        gateway = Gateway(site, sockets, trouble=self.troubles.get, timeout=timeout)
+        gateway = Gateway(site, sockets, trouble=self.troubles.get, report=self.reports.append, timeout=timeout)
         self._server = http_server(gateway)
         with open_listener(site) as listener:
             self._ready.set()
