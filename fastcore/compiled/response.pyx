@@ -12,8 +12,9 @@ from fastcore.compiled.buffer cimport Buffer, buffer_free, buffer_length, buffer
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take_u8
 
 from fastcore.errors import ResponseError
-from fastcore.pure.response import REASONS, check_header, check_status, has_body
 from fastcore.pure.response import build_head as build_head_or_explain
+from fastcore.pure.response import check_header, check_status, has_body
+from fastcore.statuses import REASONS
 
 cdef enum:
     NAME_CHARACTER = 1   # may stand in a header's name (RFC 9110 §5.6.2)

@@ -8,12 +8,14 @@ sockets here.
 from __future__ import annotations
 
 import contextvars
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastcore.errors import ResponseError
 from fastcore.pure.request import Request
-from fastcore.pure.response import REASONS, build_head, has_body
+from fastcore.pure.response import build_head, has_body
+from fastcore.statuses import REASONS
 
 CHUNK = 65535 - 7  # bytes: one record, its length a multiple of eight
 
@@ -51,7 +53,9 @@ class Exchange:
         """Call the application. Afterwards next_chunk() has something to give."""
         try:
             self._take(self._context.run(self._application, self.request))
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self._log_failure("the application failed")
             self._use_error_page()
 
@@ -102,7 +106,7 @@ class Exchange:
             raise ResponseError(f"the body is shorter than its Content-Length: {self._left} bytes are missing")
 
     def next_chunk(self) -> bytes | None:
-        """The next piece of output, at most about 64 KiB; None where there is no more. Check `finished` after it."""
+        """The next piece of output, at most about 64 KiB; None where there is none yet, or no more: see `finished`."""
         if self.finished:
             return None
         if self._silent:
@@ -110,6 +114,8 @@ class Exchange:
             self._rest = None
         elif self._rest is None:
             self._advance()
+            if self._rest is None and not self.finished:
+                return None  # an empty piece: nothing to send yet, and others have their turn
         head, self._head = self._head, b""
         if self._rest is None:
             return head or None
@@ -121,20 +127,23 @@ class Exchange:
         return chunk
 
     def _advance(self) -> None:
-        """Take the application's next piece that is not empty into `_rest`, or finish."""
+        """Take the application's next piece into `_rest`, where it is not empty, or finish."""
         iterator = self._iterator
         if iterator is None:
             self._finish()
             return
         try:
-            while self._rest is None:
-                piece = self._context.run(next, iterator)
-                if type(piece) is not bytes:
-                    raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
-                self._rest = self._cut(piece)
+            piece = self._context.run(next, iterator)
+            if type(piece) is not bytes:
+                raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+            self._rest = self._cut(piece)
+            if self._rest is None and self._left == 0:
+                self._finish()
         except StopIteration:
             self._finish()
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self._fail()
 
     def _cut(self, piece: bytes) -> memoryview | None:
@@ -174,11 +183,15 @@ class Exchange:
         self._rest = memoryview(text)
 
     def _log_failure(self, what: str) -> None:
-        import traceback
+        try:
+            import traceback
 
+            trace = traceback.format_exc().rstrip()
+        except Exception:  # no descriptors left to import it with
+            trace = repr(sys.exception())
         method = self.request.get("REQUEST_METHOD", "?")
         path = (self.request.get("SCRIPT_NAME") or "") + (self.request.get("PATH_INFO") or "")
-        self._log(f"{what}: {method} {path!r}\n{traceback.format_exc().rstrip()}")
+        self._log(f"{what}: {method} {path!r}\n{trace}")
 
     def close(self) -> None:
         """End the answer: the body's close() is called, once; what it raises is logged."""
@@ -187,5 +200,7 @@ class Exchange:
         if close is not None:
             try:
                 self._context.run(close)
-            except (Exception, SystemExit):
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 self._log_failure("close() of the answer failed")

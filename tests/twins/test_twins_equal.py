@@ -35,7 +35,7 @@ def outcome(function, *arguments):
         return type(error), str(error) if isinstance(error, FastCGIError) else ""
 
 
-def same(name, room, *arguments):
+def check_same(name, room, *arguments):
     expected = outcome(getattr(getattr(PURE, room), name), *arguments)
     assert outcome(getattr(getattr(implementation.twin("compiled"), room), name), *arguments) == expected
 
@@ -45,22 +45,22 @@ small = st.integers(-2, 70_000)
 
 @given(st.binary(max_size=24), st.integers(-3, 30))
 def test_parse_header(data, offset):
-    same("parse_header", "records", data, offset)
+    check_same("parse_header", "records", data, offset)
 
 
 @given(small, small, small, small)
 def test_build_header(kind, request_id, content, padding):
-    same("build_header", "records", kind, request_id, content, padding)
+    check_same("build_header", "records", kind, request_id, content, padding)
 
 
 @given(st.integers(0, 11), st.integers(0, 65535), st.integers(0, 140_000))
 def test_build_stream(kind, request_id, size):
-    same("build_stream", "records", kind, request_id, bytes(size))
+    check_same("build_stream", "records", kind, request_id, bytes(size))
 
 
 @given(small, st.integers(-(2**33), 2**33), small)
 def test_build_end_request(request_id, app_status, protocol_status):
-    same("build_end_request", "records", request_id, app_status, protocol_status)
+    check_same("build_end_request", "records", request_id, app_status, protocol_status)
 
 
 lengths = st.sampled_from([b"\0", b"\1", b"\x7f", b"\x80", b"\x80\0\0\1", b"\xff\xff\xff\xff", b"\x80\0\0"])
@@ -69,12 +69,12 @@ pair_like = st.lists(lengths | st.binary(max_size=8), max_size=12).map(b"".join)
 
 @given(pair_like)
 def test_parse_pairs(data):
-    same("parse_pairs", "records", data)
+    check_same("parse_pairs", "records", data)
 
 
 @given(st.lists(st.tuples(st.binary(max_size=300), st.binary(max_size=300)), max_size=6))
 def test_pairs_there_and_back(pairs):
-    same("build_pairs", "records", pairs)
+    check_same("build_pairs", "records", pairs)
     assert implementation.twin("compiled").records.parse_pairs(PURE.records.build_pairs(pairs)) == pairs
 
 
@@ -93,12 +93,12 @@ header_values = st.sampled_from(
     st.integers(-1, 10),
 )
 def test_build_head(status, headers, reason, body_length):
-    same("build_head", "response", status, headers, reason, body_length)
+    check_same("build_head", "response", status, headers, reason, body_length)
 
 
 @given(st.binary(max_size=20) | st.sampled_from([b"0", b"12", b"9" * 18, b"9" * 19, b" 1", b"+1"]))
 def test_parse_content_length(value):
-    same("parse_content_length", "request", value)
+    check_same("parse_content_length", "request", value)
 
 
 def describe(request):
