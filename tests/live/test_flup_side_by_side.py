@@ -73,6 +73,7 @@ def theirs(kind, tmp_path_factory):
 @pytest.fixture
 def ours(kind, tmp_path, twin_environment):
     server = start(tmp_path / "ours", "fastcore.flup", kind, twin_environment)
+    assert server.ask().body == b"hello"  # from now on it heeds signals
     yield server
     assert server.end() == "False"
 
@@ -104,3 +105,21 @@ def test_complaints_go_to_the_front_end_and_to_standard_error(theirs, ours):
     for server in (theirs, ours):
         assert server.ask("complain").stderr.endswith(b"a complaint\n")
         server.wait_for(lambda server=server: "a complaint\n" in server.log, "the complaint")
+
+
+@pytest.mark.parametrize(
+    ("case", "parameters", "in_theirs", "in_ours"),
+    [
+        ("told", {"PATH_INFO": None, "REQUEST_URI": "/a%20b"}, b"'/a%20b'", b"'/a b'"),
+        ("told", {"PATH_INFO": None, "SCRIPT_NAME": "/app", "REQUEST_URI": "/else/a"}, b"'e/a'", b"'PATH_INFO', ''"),
+        ("hello", {"REQUEST_METHOD": "HEAD"}, b"\r\n\r\nhello", b"Content-Length: 5\r\n\r\n"),
+        ("injecting", {}, b"\r\nX-Injected: yes\r\n", b"Status: 500 Internal Server Error\r\n"),
+        ("proxy", {"HTTP_PROXY": "http://evil.example"}, b"evil.example", b"None"),
+        ("echo", {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "x"}, b"Status: 500", b"Status: 400"),
+    ],
+)
+def test_where_they_differ_it_is_as_documented(theirs, ours, case, parameters, in_theirs, in_ours):
+    assert in_theirs in theirs.ask(case, **parameters).stdout
+    answer = ours.ask(case, **parameters)
+    assert in_ours in answer.stdout
+    assert in_theirs not in answer.stdout

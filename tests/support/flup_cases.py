@@ -165,6 +165,16 @@ def printing(environ, start_response):
     return [b"printed"]
 
 
+def injecting(environ, start_response):
+    start_response("200 OK", [("X-Header", "value\r\nX-Injected: yes")])
+    return [b"injected"]
+
+
+def proxy(environ, start_response):
+    start_response("200 OK", TEXT)
+    return [repr(environ.get("HTTP_PROXY")).encode()]
+
+
 def validated(environ, start_response):
     from wsgiref.validate import validator
 
