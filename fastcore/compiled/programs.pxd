@@ -23,6 +23,5 @@ cdef class Programs:
     cdef Program* program(self, Py_ssize_t index) except NULL
     cdef Program* _share_program(self, bint by_re, tuple names, splits, decided, tuple words) except NULL
     cdef int32_t _capture_number(self, chars) except -1
-    cdef bint _captures(self, int32_t number, uint32_t c) except -1
-    cdef bint _captures_mixed(self, int32_t number, uint32_t c) except -1
+    cdef bint _captures_wide(self, int32_t number, uint32_t c) except -1
     cdef bint _word_character(self, int32_t kind, uint32_t c) except -1

@@ -4,6 +4,7 @@
 A decided program only skips and spans. The others try their choices in the order of `re`, none twice at the same place.
 """
 
+cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, realloc
@@ -20,6 +21,7 @@ from fastcore.routing.charsets import word_set
 cdef bint EMPTY_TEXT_HAS_NO_BOUNDARY = simulation.EMPTY_TEXT_HAS_NO_BOUNDARY
 
 
+@cython.no_gc_clear  # `written` is needed until the programs are freed
 cdef class Programs:
     """The capture programs of some routes, each written when its route first wins."""
 
@@ -104,15 +106,10 @@ cdef class Programs:
         self.capture_numbers[key] = number
         return <int32_t>number
 
-    cdef bint _captures(self, int32_t number, uint32_t c) except -1:
-        if c < 128:
-            return has(self.capture_bits[number].w, c)
+    cdef bint _captures_wide(self, int32_t number, uint32_t c) except -1:
+        """A character beyond ASCII. Where some are in the set and some are not, it is asked once for each."""
         if self.capture_wide[number] != 2:
             return self.capture_wide[number]
-        return self._captures_mixed(number, c)
-
-    cdef bint _captures_mixed(self, int32_t number, uint32_t c) except -1:
-        """Some characters beyond ASCII are in the set and some are not: the set is asked once for each."""
         key = <int64_t>number << 21 | c
         known = self.captured.get(key)
         if known is None:
@@ -129,6 +126,13 @@ cdef class Programs:
         return c in word_set(re.UNICODE)
 
 
+cdef inline bint takes(Programs self, int32_t number, uint32_t c) except -1:
+    """Whether the character is in the set."""
+    if c < 128:
+        return has(self.capture_bits[number].w, c)
+    return self._captures_wide(number, c)
+
+
 cdef bint run_on(Programs self, Program* program, const Character* text, Py_ssize_t length, Py_ssize_t* slots) except -1:
     """Runs a program; False where it finds no match, which cannot be when the automaton has found one."""
     cdef const int32_t* code = program.words
@@ -143,7 +147,7 @@ cdef bint run_on(Programs self, Program* program, const Character* text, Py_ssiz
             code += 2
         elif code[0] == OP_SPAN:
             number = code[1]
-            while at < length and self._captures(number, text[at]):
+            while at < length and takes(self, number, text[at]):
                 at += 1
             code += 2
         elif code[0] == OP_SPLIT:
@@ -152,7 +156,7 @@ cdef bint run_on(Programs self, Program* program, const Character* text, Py_ssiz
             elif at > length:
                 return False
             else:
-                number = 1 if self._captures(code[3], text[at]) else 2
+                number = 1 if takes(self, code[3], text[at]) else 2
             code = program.words + code[number]
         elif code[0] == OP_JUMP:
             code = program.words + code[1]
@@ -180,13 +184,13 @@ cdef bint backtrack(Programs self, Program* program, const Character* text, Py_s
                 choices = grown
             failed = False
             if code[0] == OP_SET:
-                if at < length and self._captures(code[1], text[at]):
+                if at < length and takes(self, code[1], text[at]):
                     at += 1
                     code += 2
                 else:
                     failed = True
             elif code[0] == OP_SPAN:
-                while at < length and self._captures(code[1], text[at]):
+                while at < length and takes(self, code[1], text[at]):
                     at += 1
                 code += 2
             elif code[0] == OP_SAVE:
@@ -199,8 +203,8 @@ cdef bint backtrack(Programs self, Program* program, const Character* text, Py_s
                 if at == length:
                     first, second = code[5] & PREFERRED_AT_END, code[5] & OTHER_AT_END
                 else:
-                    first = code[5] & PREFERRED_ALWAYS or self._captures(code[3], text[at])
-                    second = code[5] & OTHER_ALWAYS or self._captures(code[4], text[at])
+                    first = code[5] & PREFERRED_ALWAYS or takes(self, code[3], text[at])
+                    second = code[5] & OTHER_ALWAYS or takes(self, code[4], text[at])
                 if first and second:
                     seen = code[6] * (length + 1) + at
                     if tried[seen >> 3] >> (seen & 7) & 1:
