@@ -4,11 +4,12 @@ from dataclasses import dataclass, fields
 
 KIB = 1024
 MIB = 1024 * KIB
+_MOST = 2**53  # no limit means anything over it, and sums of two fit 64 bits
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one worker accepts before it refuses. All values are positive integers, times are seconds.
+    """What one worker accepts before it refuses. All values are positive integers up to 2**53, times are seconds.
 
     Example: ``Limits(body=256 * MIB, idle_timeout=15)``.
     """
@@ -44,8 +45,8 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) is not int or value <= 0:
-                raise ValueError(f"Limits.{field.name} must be a positive int, not {value!r}")
+            if type(value) is not int or not 0 < value <= _MOST:
+                raise ValueError(f"Limits.{field.name} must be a positive int up to 2**53, not {value!r}")
 
 
 DEFAULT_LIMITS = Limits()

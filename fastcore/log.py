@@ -12,12 +12,26 @@ Log = Callable[[str], None]
 
 def stderr_log(text: str) -> None:
     """Write `text` to standard error in one piece, after the program's name and process id."""
+    if sys.stderr is None:
+        return  # there was no descriptor 2 at the start: what has this number now is something else, a client perhaps
     message = f"fastcore[{os.getpid()}]: {text}\n".encode("utf-8", "backslashreplace")
     try:
         sys.stderr.flush()
         os.write(2, message)
-    except OSError:
+    except (OSError, ValueError):
         pass  # nobody listens any more; a worker does not end because of that
+
+
+def unfailing(log: Log) -> Log:
+    """`log`, except that what it raises is dropped: a server does not end because its log is broken."""
+
+    def unfailing_log(text: str) -> None:
+        try:
+            log(text)
+        except Exception:
+            pass
+
+    return unfailing_log
 
 
 class LimitedLog:

@@ -48,7 +48,7 @@ cdef class Connection:
     cdef Sink sink
     cdef Buffer gathered
     cdef uint8_t[8] begin_bytes       # a BEGIN_REQUEST that came in pieces
-    cdef Py_ssize_t max_params_bytes, max_params_count, max_body, max_requests
+    cdef Py_ssize_t max_params_bytes, max_params_count, max_body, max_requests, max_errors
 
     cpdef on_request(self, Request request)
     cpdef on_body(self, Request request, bytes data)

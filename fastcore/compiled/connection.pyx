@@ -82,6 +82,7 @@ cdef class Connection:
         self.max_params_bytes = limits.params_bytes
         self.max_params_count = limits.params_count
         self.max_body = limits.body
+        self.max_errors = limits.stderr_bytes
         self.max_requests = limits.requests_per_connection
 
     def __dealloc__(self):
@@ -126,7 +127,9 @@ cdef class Connection:
             return 2
         if self.inbound:
             return 3
-        return 1 if self.fresh or self.header_length or self.content_left else 0
+        if self.fresh or self.header_length or (self.content_left and self.sink != DISCARD):
+            return 1
+        return 0  # or what comes is thrown away: any byte of it is progress
 
     def receive_data(self, data: bytes) -> list:
         """Take bytes from the peer; returns what they mean, in order.
@@ -342,6 +345,7 @@ cdef class Connection:
             buffer_free(&inbound.params)
         inbound.whole_params = None
         request = new_request(inbound.request_id, inbound.role, inbound.keep_connection, raw)
+        request.error_limit = self.max_errors
         inbound.request = request
         if request.count > self.max_params_count:
             self.refuse(inbound, request, 431)
@@ -419,6 +423,8 @@ cdef class Connection:
     cpdef send_stdout(self, int request_id, bytes data):
         """Queue a piece of the answer: the CGI head first, then the body. Empty data sends nothing."""
         self.require_active(request_id)
+        if data is None:
+            raise TypeError("an answer is made of bytes, not None")
         put_stream(
             &self.output, protocol.STDOUT, request_id, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
         )
@@ -426,6 +432,8 @@ cdef class Connection:
     cpdef send_stderr(self, int request_id, bytes data):
         """Queue error text for the front end's log."""
         cdef Inbound inbound = self.require_active(request_id)
+        if data is None:
+            raise TypeError("error text is bytes, not None")
         if PyBytes_GET_SIZE(data):
             inbound.stderr_used = True
         put_stream(

@@ -14,6 +14,8 @@ from fastcore.compiled.request cimport Request
 from fastcore.compiled.response cimport build_head
 from fastcore.compiled.wsgi cimport Response, WSGIAdapter
 
+import sys
+
 from fastcore.errors import ResponseError
 from fastcore.pure.exchange import error_page
 
@@ -54,7 +56,9 @@ cdef class Exchange:
                 self.take_wsgi()
             else:
                 self.take(call_in(self.context, self.application, self.request))
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self.log_failure("the application failed")
             self.use_error_page()
 
@@ -117,7 +121,7 @@ cdef class Exchange:
         return 0
 
     cpdef bytes next_chunk(self):
-        """The next piece of output, at most about 64 KiB; None where there is no more. Check `finished` after it."""
+        """The next piece of output, at most about 64 KiB; None where there is none yet, or no more: see `finished`."""
         cdef bytes head, chunk
         cdef Py_ssize_t head_length, size
         cdef char* out
@@ -128,6 +132,8 @@ cdef class Exchange:
             self.piece = None
         elif self.piece is None:
             self.advance()
+            if self.piece is None and not self.finished:
+                return None  # an empty piece: nothing to send yet, and others have their turn
         head = self.head
         self.head = None
         if self.piece is None:
@@ -147,22 +153,25 @@ cdef class Exchange:
         return chunk
 
     cdef int advance(self) except -1:
-        """Take the application's next piece that is not empty, or finish."""
+        """Take the application's next piece, where it is not empty, or finish."""
         if self.iterator is None:
             return self.finish()
         try:
-            while self.piece is None:
-                PyContext_Enter(self.context)
-                try:
-                    piece = next(self.iterator)
-                finally:
-                    PyContext_Exit(self.context)
-                if type(piece) is not bytes:
-                    raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
-                self.piece = self.cut(piece)
+            PyContext_Enter(self.context)
+            try:
+                piece = next(self.iterator)
+            finally:
+                PyContext_Exit(self.context)
+            if type(piece) is not bytes:
+                raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+            self.piece = self.cut(piece)
+            if self.piece is None and self.left == 0:
+                self.finish()
         except StopIteration:
             self.finish()
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self.fail()
         return 0
 
@@ -206,11 +215,15 @@ cdef class Exchange:
         return 0
 
     cdef int log_failure(self, str what) except -1:
-        import traceback
+        try:
+            import traceback
 
+            trace = traceback.format_exc().rstrip()
+        except Exception:  # no descriptors left to import it with
+            trace = repr(sys.exception())
         method = self.request.get("REQUEST_METHOD", "?")
         path = self.request.get("SCRIPT_NAME", "") + self.request.get("PATH_INFO", "")
-        self.log(f"{what}: {method} {path!r}\n{traceback.format_exc().rstrip()}")
+        self.log(f"{what}: {method} {path!r}\n{trace}")
         return 0
 
     cpdef close(self):
@@ -225,7 +238,9 @@ cdef class Exchange:
                 close()
             finally:
                 PyContext_Exit(self.context)
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self.log_failure("close() of the answer failed")
 
 

@@ -8,16 +8,20 @@ twin is fastcore.pure.loop; this one calls the system itself.
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport (
     EAGAIN,
+    ECONNABORTED,
+    EHOSTUNREACH,
     EINTR,
-    EMFILE,
-    ENFILE,
-    ENOBUFS,
-    ENOMEM,
+    ENETDOWN,
+    ENETUNREACH,
+    ENOPROTOOPT,
+    EPERM,
+    EPROTO,
+    ETIMEDOUT,
     errno,
 )
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastcore.compiled.buffer cimport buffer_drop, buffer_length
+from fastcore.compiled.buffer cimport buffer_drop, buffer_free, buffer_length
 from fastcore.compiled.connection cimport Connection
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
@@ -33,6 +37,8 @@ from fastcore.compiled.system cimport (
     EPOLLHUP,
     EPOLLIN,
     EPOLLOUT,
+    EHOSTDOWN,
+    ENONET,
     IPPROTO_TCP,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
@@ -70,7 +76,7 @@ from collections import deque
 
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS
-from fastcore.log import LimitedLog, stderr_log
+from fastcore.log import LimitedLog, stderr_log, unfailing
 from fastcore.pure.exchange import error_page
 
 cdef enum:
@@ -78,7 +84,9 @@ cdef enum:
     EVENTS = 64              # taken from epoll at once
     ACCEPTS = 64             # connections taken before the others are looked at
     CHUNKS = 16              # sent on one connection before the others are looked at
+    KEPT_BYTES = 1 << 17     # of memory for output that an idle connection keeps
     REPLY_BYTES = 1 << 20    # of management answers waiting for a peer that does not read
+    MAX_WAIT = 3600          # seconds of one epoll_wait()
     NOT_WATCHED = -1
     PHASE_IDLE = 0
     PHASE_PARAMS = 1
@@ -89,10 +97,8 @@ READ_SIZE = READ_BYTES
 ACCEPT_BATCH = ACCEPTS
 PUMP_BATCH = CHUNKS
 MAX_REPLY_BYTES = REPLY_BYTES
-ACCEPT_PAUSE = 1.0  # seconds without accepting after the system ran out of descriptors or memory
+ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
-
-cdef uint8_t[READ_BYTES] INPUT  # what recv() fills: one loop runs at a time, and it is parsed before the next call
 
 
 cdef double now() noexcept nogil:
@@ -134,8 +140,12 @@ cdef class Channel(Connection):
             self.on_refusal(request, 507)
 
     cpdef on_body_end(self, Request request):
-        request.finish_body()
-        self.ready.append(request)
+        try:
+            request.finish_body()
+        except OSError:  # what was written last did not fit
+            self.on_refusal(request, 507)
+        else:
+            self.ready.append(request)
 
     cpdef on_refusal(self, Request request, int status):
         head, text = error_page(status)
@@ -201,6 +211,7 @@ cdef class WorkerLoop:
     cdef int wakeup_read_fd
     cdef Py_ssize_t output_buffer
     cdef Py_ssize_t max_connections
+    cdef uint8_t[READ_BYTES] input        # what recv() fills; it is parsed before the next call
 
     def __init__(
         self,
@@ -235,8 +246,8 @@ cdef class WorkerLoop:
         self.allow_hosts = frozenset(allow_hosts)
         self.workers = workers
         self.lifeline = lifeline
-        self.log = log
-        self.complain = LimitedLog(log)
+        self.log = unfailing(log)
+        self.complain = LimitedLog(self.log)
         self.channels = {}
         self.runnable = {}
         self.output_buffer = limits.output_buffer
@@ -272,9 +283,14 @@ cdef class WorkerLoop:
         self.stopping = True
 
     def run(self) -> None:
-        """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open."""
+        """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open.
+
+        Raises RuntimeError where it runs already. A KeyboardInterrupt comes out, and it may be run again after it.
+        """
         cdef epoll_event[EVENTS] events
-        cdef int count, index, timeout
+        cdef int count, index, timeout, error
+        if self.epoll >= 0:
+            raise RuntimeError("the loop runs already")
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise OSError(errno, os.strerror(errno))
@@ -287,8 +303,13 @@ cdef class WorkerLoop:
                 timeout = self.timeout()
                 with nogil:
                     count = epoll_wait(self.epoll, events, EVENTS, timeout)
-                PyErr_CheckSignals()  # a signal's handler runs here and nowhere else
+                    error = errno
+                PyErr_CheckSignals()
+                if count < 0 and error != EINTR:
+                    raise OSError(error, os.strerror(error))
                 for index in range(count):  # -1 after a signal
+                    if self.stopping:
+                        break
                     self.on_event(events[index].data.fd, events[index].events)
                 self.run_runnable()
                 self.sweep()
@@ -332,7 +353,7 @@ cdef class WorkerLoop:
             due = self.accept_again
         if not due:
             return -1
-        return <int>(max(due - now(), 0.0) * 1000) + 1
+        return <int>(min(max(due - now(), 0.0), <double>MAX_WAIT) * 1000) + 1
 
     cdef int on_event(self, int fd, uint32_t events) except -1:
         cdef Channel channel
@@ -378,7 +399,7 @@ cdef class WorkerLoop:
         cdef sockaddr_storage address
         cdef socklen_t length
         for _ in range(ACCEPTS):
-            if self.draining or len(self.channels) >= self.max_connections:
+            if self.stopping or self.draining or len(self.channels) >= self.max_connections:
                 return self.watch_listener(False)
             length = sizeof(address)
             fd = accept4(self.listener_fd, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -386,13 +407,15 @@ cdef class WorkerLoop:
                 self.open(fd, &address, length)
             elif errno == EAGAIN:
                 return 0
-            elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
+            elif errno not in (  # accept(2): the trouble of one connection, not of the listener or the system
+                ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT, EPERM, EPROTO,
+                ETIMEDOUT,
+            ):
                 reason = os.strerror(errno)
                 self.complain(f"cannot accept a connection: {reason}; trying again in {ACCEPT_PAUSE:g} s")
                 self.watch_listener(False)
                 self.accept_again = now() + ACCEPT_PAUSE
                 return 0
-            # else ECONNABORTED and the like: that connection's trouble, not ours
         return 0
 
     cdef int open(self, int fd, sockaddr_storage* address, socklen_t length) except -1:
@@ -448,7 +471,7 @@ cdef class WorkerLoop:
 
     cdef int read(self, Channel channel) except -1:
         """Take what has come, act on it, and answer."""
-        cdef ssize_t length = recv(channel.fd, INPUT, READ_BYTES, MSG_DONTWAIT)
+        cdef ssize_t length = recv(channel.fd, self.input, READ_BYTES, MSG_DONTWAIT)
         if length > 0:
             if not channel.lingering:
                 self.feed(channel, length)
@@ -460,7 +483,7 @@ cdef class WorkerLoop:
 
     cdef int feed(self, Channel channel, Py_ssize_t length) except -1:
         try:
-            channel.feed(INPUT, length)
+            channel.feed(self.input, length)
         except ProtocolError as error:
             self.complain(f"closed a connection that does not speak FastCGI: {error}")
             return self.close(channel)
@@ -482,17 +505,24 @@ cdef class WorkerLoop:
     cdef int pump(self, Channel channel) except -1:
         """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up."""
         cdef Exchange exchange
+        cdef bint is_new
         for _ in range(CHUNKS):
-            if buffer_length(&channel.output) >= self.output_buffer:
+            if self.stopping or buffer_length(&channel.output) >= self.output_buffer:
                 break
-            if channel.ready:
+            is_new = bool(channel.ready)
+            if is_new:
                 exchange = Exchange(<Request>channel.ready.popleft(), self.application, self.log)
-                exchange.start()
             elif channel.answering:
                 exchange = channel.answering.popleft()
             else:
                 break
-            self.advance(channel, exchange)
+            try:
+                if is_new:
+                    exchange.start()
+                self.advance(channel, exchange)
+            except BaseException:  # KeyboardInterrupt: it is closed with the connection
+                channel.answering.append(exchange)
+                raise
             if not exchange.finished:
                 channel.answering.append(exchange)
             self.flush(channel)
@@ -527,6 +557,8 @@ cdef class WorkerLoop:
         )
         if sent >= 0:
             buffer_drop(&channel.output, sent)
+            if not buffer_length(&channel.output) and channel.output.capacity > KEPT_BYTES:
+                buffer_free(&channel.output)
             channel.since = now()
         elif errno != EAGAIN and errno != EINTR:
             self.close(channel)  # EPIPE, ECONNRESET: the client has gone; nothing to complain about
@@ -571,13 +603,14 @@ cdef class WorkerLoop:
 
     cdef int close_all(self) except -1:
         cdef Channel channel
-        self.stopping = True
-        for channel in list(self.channels.values()):
-            self.close(channel)
-        if self.epoll >= 0:
-            close(self.epoll)
-            self.epoll = -1
-        self.accepting = False
+        try:
+            for channel in list(self.channels.values()):
+                self.close(channel)
+        finally:
+            if self.epoll >= 0:
+                close(self.epoll)
+                self.epoll = -1
+            self.accepting = False
         return 0
 
     cdef int run_runnable(self) except -1:

@@ -173,17 +173,20 @@ cpdef list parse_pairs(bytes data):
     Raises ProtocolError where a length or its bytes are not all there.
     Example: ``parse_pairs(b"\\1\\2Aok") == [(b"A", b"ok")]``.
     """
-    cdef Cursor cursor = cursor_over(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    cdef Cursor cursor
     cdef Py_ssize_t name_length, value_length
     cdef const uint8_t* name
     cdef const uint8_t* value
     cdef list pairs = []
+    if data is None:
+        raise TypeError("name-value pairs are bytes, not None")
+    cursor = cursor_over(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
     while cursor.left:
         name_length = take_pair_length(&cursor)
         value_length = take_pair_length(&cursor) if name_length >= 0 else -1
         if value_length < 0:
             raise ProtocolError("name-value pairs end within a length")
-        if name_length + value_length > cursor.left:
+        if name_length > cursor.left or value_length > cursor.left - name_length:
             raise ProtocolError("a name-value pair is longer than its stream")
         name = take(&cursor, name_length)
         value = take(&cursor, value_length)

@@ -26,6 +26,7 @@ cdef class Request:
     cdef dict made_environ
     cdef object made_body
     cdef bytearray errors                   # None until text is written
+    cdef Py_ssize_t error_limit             # bytes; set by the connection
 
     cdef int setup(self, int request_id, int role, bint keep_connection, bytes raw) except -1
     cdef int read_pairs(self) except -1

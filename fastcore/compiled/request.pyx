@@ -81,6 +81,7 @@ cdef class Request:
         self.role = role
         self.keep_connection = keep_connection
         self.count = 0
+        self.error_limit = ERROR_LIMIT
         self.raw = raw
         self.read_pairs()
         self.content_length = content_length_of(self.find(b"CONTENT_LENGTH", 14))
@@ -100,7 +101,7 @@ cdef class Request:
             value_length = take_pair_length(&cursor) if name_length >= 0 else -1
             if value_length < 0:
                 raise ProtocolError("name-value pairs end within a length")
-            if name_length + value_length > cursor.left:
+            if name_length > cursor.left or value_length > cursor.left - name_length:
                 raise ProtocolError("a name-value pair is longer than its stream")
             name = take(&cursor, name_length)
             take(&cursor, value_length)
@@ -233,7 +234,7 @@ cdef class Request:
         cdef Py_ssize_t room
         if self.errors is None:
             self.errors = bytearray()
-        room = ERROR_LIMIT - len(self.errors)
+        room = self.error_limit - len(self.errors)
         if room > 0:
             self.errors += text.encode("utf-8", "backslashreplace")[:room]
 
@@ -247,9 +248,12 @@ cdef class Request:
         return errors
 
     cpdef close(self):
-        """Free the body."""
+        """Free the body, unless somebody holds on to its memory, or there is no room for what is not written yet."""
         if self.made_body is not None:
-            self.made_body.close()
+            try:
+                self.made_body.close()
+            except Exception:
+                pass
 
 
 cdef Request new_request(int request_id, int role, bint keep_connection, bytes raw_params):

@@ -1,2 +1,2 @@
-cpdef tuple build_head(object status, object headers, str reason=*, Py_ssize_t body_length=*)
-cdef bytes make_head(object status, object headers, str reason, Py_ssize_t body_length, Py_ssize_t* declared)
+cpdef tuple build_head(object status, object headers, str reason=*, long long body_length=*)
+cdef bytes make_head(object status, object headers, str reason, long long body_length, long long* declared)

@@ -63,9 +63,9 @@ cdef inline bint equals_lowered(Cursor cursor, const char* lowered, Py_ssize_t l
     return True
 
 
-cdef Py_ssize_t read_length(Cursor cursor) noexcept:
+cdef long long read_length(Cursor cursor) noexcept:
     """Decimal digits as a number of bytes; -1 where they are none."""
-    cdef Py_ssize_t length = 0
+    cdef long long length = 0
     cdef int digit
     if not 0 < cursor.left <= MAX_LENGTH_DIGITS:
         return -1
@@ -77,10 +77,10 @@ cdef Py_ssize_t read_length(Cursor cursor) noexcept:
     return length
 
 
-cdef int put_headers(Buffer* out, object headers, Py_ssize_t* declared) except -1:
+cdef int put_headers(Buffer* out, object headers, long long* declared) except -1:
     """The lines of all headers. Returns 1 where one of them cannot be sent, or needs the twin to say so; else 0."""
     cdef Cursor name, value
-    cdef Py_ssize_t length
+    cdef long long length
     for pair in headers:
         if type(pair) is not tuple or len(<tuple>pair) != 2:
             return 1
@@ -106,7 +106,7 @@ cdef int put_headers(Buffer* out, object headers, Py_ssize_t* declared) except -
 
 
 @cython.cdivision(True)
-cdef int put_content_length(Buffer* out, Py_ssize_t length) except -1:
+cdef int put_content_length(Buffer* out, long long length) except -1:
     cdef uint8_t[20] digits
     cdef int at = 20
     while True:
@@ -119,12 +119,14 @@ cdef int put_content_length(Buffer* out, Py_ssize_t length) except -1:
     return buffer_put(out, digits + at, 20 - at)
 
 
-cdef bytes make_head(object status, object headers, str reason, Py_ssize_t body_length, Py_ssize_t* declared):
+cdef bytes make_head(object status, object headers, str reason, long long body_length, long long* declared):
     """build_head() for a caller in C."""
     cdef Buffer out = Buffer(NULL, 0, 0, 0)
     cdef Cursor phrase
     cdef bytes line
     declared[0] = -1
+    if reason is None:
+        reason = ""
     if type(headers) is not list and type(headers) is not tuple:
         headers = list(headers)
     try:
@@ -150,7 +152,7 @@ cdef bytes make_head(object status, object headers, str reason, Py_ssize_t body_
     return head
 
 
-cpdef tuple build_head(object status, object headers, str reason="", Py_ssize_t body_length=-1):
+cpdef tuple build_head(object status, object headers, str reason="", long long body_length=-1):
     """`Status: …`, the headers and the empty line, as bytes; and the length of body that they declare.
 
     Args:
@@ -162,6 +164,6 @@ cpdef tuple build_head(object status, object headers, str reason="", Py_ssize_t 
     Returns the head and the declared Content-Length, -1 where there is none. Raises ResponseError for what cannot be
     sent.
     """
-    cdef Py_ssize_t declared
+    cdef long long declared
     cdef bytes head = make_head(status, headers, reason, body_length, &declared)
     return head, declared

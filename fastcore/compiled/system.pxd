@@ -22,6 +22,11 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int operation, int fd, epoll_event* event)
     int epoll_wait(int epoll, epoll_event* events, int count, int timeout)
 
+cdef extern from "<errno.h>" nogil:
+    enum:
+        EHOSTDOWN
+        ENONET
+
 cdef extern from "<sys/socket.h>" nogil:
     enum:
         AF_UNIX

@@ -133,8 +133,10 @@ cdef class Template:
         cdef Pair* a = self.pairs
         cdef Pair* b = request.pairs
         cdef Py_ssize_t index
+        cdef Py_ssize_t count = self.count
         cdef bint same = True
-        for index in range(self.count):
+        self.count = -1  # fits nothing, should the memory end in the middle of a change
+        for index in range(count):
             if a.value_length != b.value_length or memcmp(
                 mine + a.name_at + a.name_length, theirs + b.name_at + b.name_length, a.value_length
             ) != 0:
@@ -147,8 +149,9 @@ cdef class Template:
             a += 1
             b += 1
         if not same:
-            memcpy(self.pairs, request.pairs, self.count * sizeof(Pair))
+            memcpy(self.pairs, request.pairs, count * sizeof(Pair))
             self.raw = request.raw
+        self.count = count
         return 0
 
 
@@ -173,6 +176,8 @@ cdef class WSGIAdapter:
         cdef Template template
         cdef dict environ
         cdef ErrorStream errors = ErrorStream.__new__(ErrorStream)
+        if request is None:
+            raise TypeError("an environment needs a request, not None")
         errors.request = request
         for template in self.templates:
             if template.fits(request):
@@ -188,8 +193,10 @@ cdef class WSGIAdapter:
     cdef Template template_for(self, Request request):
         """A new template, kept where that is of use; the oldest goes."""
         cdef dict environ = request.environ.copy()
-        cdef bint duplicates = len(environ) != request.count
+        cdef bint is_odd = len(environ) != request.count  # duplicates, or names that are not the client's to choose
         cdef Template template
+        for name in environ:
+            is_odd = is_odd or name.startswith("wsgi.")
         environ.setdefault("SCRIPT_NAME", "")
         environ.setdefault("PATH_INFO", "")
         environ.setdefault("REQUEST_METHOD", "GET")
@@ -205,7 +212,7 @@ cdef class WSGIAdapter:
         environ["wsgi.run_once"] = False
         environ["wsgi.file_wrapper"] = FileWrapper
         template = Template(request, environ)
-        if not duplicates and len(request.raw) <= TEMPLATE_BYTES:
+        if not is_odd and len(request.raw) <= TEMPLATE_BYTES:
             if len(self.templates) == TEMPLATES:
                 del self.templates[0]
             self.templates.append(template)

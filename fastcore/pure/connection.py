@@ -142,7 +142,9 @@ class Connection:
             return PHASE_BODY
         if self._inbound:
             return ANSWERING
-        return PHASE_PARAMS if self._fresh or self._header or self._content_left else IDLE
+        if self._fresh or self._header or (self._content_left and self._sink != _DISCARD):
+            return PHASE_PARAMS
+        return IDLE  # or what comes is thrown away: any byte of it is progress
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; returns what they mean, in order.
@@ -247,7 +249,7 @@ class Connection:
             piece = piece[: declared - inbound.received]
         inbound.received += len(piece)
         self.on_body(request, bytes(piece))
-        if inbound.received == declared:
+        if inbound.received == declared and inbound.state == READING_BODY:
             self._sink = _DISCARD
             self._enter(inbound, COMPLETE)
             self.on_body_end(request)
@@ -304,6 +306,7 @@ class Connection:
 
     def _end_params(self, inbound: _Inbound) -> None:
         request = Request(self._request_id, inbound.role, inbound.keep_connection, bytes(inbound.params))
+        request.error_limit = self.limits.stderr_bytes
         inbound.params.clear()
         inbound.request = request
         if len(request.params) > self.limits.params_count:

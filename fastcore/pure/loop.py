@@ -16,7 +16,7 @@ from collections.abc import Collection
 
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS, Limits
-from fastcore.log import LimitedLog, Log, stderr_log
+from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS, Connection
 from fastcore.pure.exchange import Exchange, NativeApplication, error_page
 from fastcore.pure.request import Request
@@ -25,12 +25,27 @@ READ_SIZE = 65536  # bytes of one recv()
 ACCEPT_BATCH = 64  # connections taken before the others are looked at
 PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
-ACCEPT_PAUSE = 1.0  # seconds without accepting after the system ran out of descriptors or memory
+ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 EPOLLEXCLUSIVE = 1 << 28
 NOT_WATCHED = -1
 LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+MAX_WAIT = 3600.0  # seconds of one epoll_wait()
+
+# accept(2): the trouble of one connection, not of the listener or the system
+_ITS_TROUBLE = (
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EINTR,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENONET,
+    errno.ENOPROTOOPT,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ETIMEDOUT,
+)
 
 
 class Channel(Connection):
@@ -60,8 +75,12 @@ class Channel(Connection):
             self.on_refusal(request, 507)
 
     def on_body_end(self, request: Request) -> None:
-        request.finish_body()
-        self.ready.append(request)
+        try:
+            request.finish_body()
+        except OSError:  # what was written last did not fit
+            self.on_refusal(request, 507)
+        else:
+            self.ready.append(request)
 
     def on_refusal(self, request: Request, status: int) -> None:
         head, text = error_page(status)
@@ -131,8 +150,8 @@ class WorkerLoop:
         self._allow_hosts = frozenset(allow_hosts)
         self._workers = workers
         self._lifeline = lifeline
-        self._log = log
-        self._complain = LimitedLog(log)
+        self._log = unfailing(log)
+        self._complain = LimitedLog(self._log)
         self._epoll: select.epoll | None = None
         self._channels: dict[int, Channel] = {}
         self._runnable: dict[int, Channel] = {}  # by fd: more to send, and the reader keeps up
@@ -171,7 +190,12 @@ class WorkerLoop:
         self._stopping = True
 
     def run(self) -> None:
-        """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open."""
+        """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open.
+
+        Raises RuntimeError where it runs already. A KeyboardInterrupt comes out, and it may be run again after it.
+        """
+        if self._epoll is not None:
+            raise RuntimeError("the loop runs already")
         self._epoll = select.epoll()
         try:
             self._epoll.register(self._wakeup, select.EPOLLIN)
@@ -180,6 +204,8 @@ class WorkerLoop:
             self._watch_listener(True)
             while not self._is_over():
                 for fd, events in self._epoll.poll(self._timeout()):
+                    if self._stopping:
+                        break
                     self._on_event(fd, events)
                 self._run_runnable()
                 self._sweep()
@@ -211,7 +237,7 @@ class WorkerLoop:
             due.append(self._next_sweep)
         if self._accept_again:
             due.append(self._accept_again)
-        return max(min(due) - time.monotonic(), 0) + 0.001 if due else -1
+        return min(max(min(due) - time.monotonic(), 0) + 0.001, MAX_WAIT) if due else -1
 
     def _on_event(self, fd: int, events: int) -> None:
         if fd == self._listener.fileno():
@@ -253,7 +279,7 @@ class WorkerLoop:
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_BATCH):
-            if self._draining or len(self._channels) >= self.limits.connections:
+            if self._stopping or self._draining or len(self._channels) >= self.limits.connections:
                 self._watch_listener(False)
                 return
             try:
@@ -261,12 +287,12 @@ class WorkerLoop:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._complain(f"cannot accept a connection: {error.strerror}; trying again in {ACCEPT_PAUSE:g} s")
-                    self._watch_listener(False)
-                    self._accept_again = time.monotonic() + ACCEPT_PAUSE
-                    return
-                continue  # ECONNABORTED and the like: that connection's trouble, not ours
+                if error.errno in _ITS_TROUBLE:
+                    continue
+                self._complain(f"cannot accept a connection: {error.strerror}; trying again in {ACCEPT_PAUSE:g} s")
+                self._watch_listener(False)
+                self._accept_again = time.monotonic() + ACCEPT_PAUSE
+                return
             self._open(sock)
 
     def _open(self, sock: socket.socket) -> None:
@@ -298,7 +324,7 @@ class WorkerLoop:
             return True
         if self._allow_uids is None:
             return True
-        pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if uid not in self._allow_uids:
             self._complain(f"refused a connection from user id {uid} (process {pid}), which is not allowed")
             return False
@@ -357,16 +383,22 @@ class WorkerLoop:
     def _pump(self, channel: Channel) -> None:
         """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up."""
         for _ in range(PUMP_BATCH):
-            if len(channel.unsent) >= self.limits.output_buffer:
+            if self._stopping or len(channel.unsent) >= self.limits.output_buffer:
                 break
-            if channel.ready:
+            is_new = bool(channel.ready)
+            if is_new:
                 exchange = Exchange(channel.ready.popleft(), self._application, self._log)
-                exchange.start()
             elif channel.answering:
                 exchange = channel.answering.popleft()
             else:
                 break
-            self._advance(channel, exchange)
+            try:
+                if is_new:
+                    exchange.start()
+                self._advance(channel, exchange)
+            except BaseException:  # KeyboardInterrupt: it is closed with the connection
+                channel.answering.append(exchange)
+                raise
             if not exchange.finished:
                 channel.answering.append(exchange)
             self._flush(channel)
@@ -396,7 +428,7 @@ class WorkerLoop:
         if not channel.unsent:
             return
         try:
-            sent = channel.sock.send(channel.unsent)
+            sent = channel.sock.send(channel.unsent, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return
         except OSError:  # EPIPE, ECONNRESET: the client has gone; nothing to complain about
@@ -444,12 +476,14 @@ class WorkerLoop:
             self._watch_listener(True)
 
     def _close_all(self) -> None:
-        for channel in list(self._channels.values()):
-            self._close(channel)
-        if self._epoll is not None:
-            self._epoll.close()
-            self._epoll = None
-        self._accepting = False
+        try:
+            for channel in list(self._channels.values()):
+                self._close(channel)
+        finally:
+            if self._epoll is not None:
+                self._epoll.close()
+                self._epoll = None
+            self._accepting = False
 
     def _run_runnable(self) -> None:
         runnable, self._runnable = self._runnable, {}

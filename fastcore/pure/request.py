@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from fastcore.limits import DEFAULT_LIMITS, Limits
@@ -49,7 +50,7 @@ class Request:
         self._environ: dict[str, str] | None = None
         self._body: BinaryIO | None = None
         self._errors = bytearray()
-        self._error_limit = DEFAULT_LIMITS.stderr_bytes
+        self.error_limit = DEFAULT_LIMITS.stderr_bytes  # bytes; set by the connection
 
     def _find(self, name: bytes) -> bytes | None:
         for key, value in reversed(self.params):
@@ -108,7 +109,7 @@ class Request:
 
     def write_error(self, text: str) -> None:
         """Send text to the front end's error log (FCGI_STDERR). Over the limit it is cut."""
-        room = self._error_limit - len(self._errors)
+        room = self.error_limit - len(self._errors)
         if room > 0:
             self._errors += text.encode("utf-8", "backslashreplace")[:room]
 
@@ -119,6 +120,7 @@ class Request:
         return errors
 
     def close(self) -> None:
-        """Free the body."""
+        """Free the body, unless somebody holds on to its memory, or there is no room for what is not written yet."""
         if self._body is not None:
-            self._body.close()
+            with suppress(Exception):
+                self._body.close()

@@ -28,7 +28,8 @@ class FileWrapper:
         self.block_size = block_size
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self.filelike.read(self.block_size), b"")
+        while block := self.filelike.read(self.block_size):
+            yield block
 
     def close(self) -> None:
         close = getattr(self.filelike, "close", None)
