@@ -11,7 +11,6 @@ import ctypes
 import os
 
 PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -97,11 +96,6 @@ def _prctl(call: str, option: int, second: int = 0, third: int = 0) -> int:
 def parent_death_signal(signal_number: int) -> None:
     """Have the kernel send this signal to the caller when its parent dies; a later change of ids clears it."""
     _prctl("prctl(PR_SET_PDEATHSIG)", PR_SET_PDEATHSIG, signal_number)
-
-
-def dumpable(value: bool) -> None:
-    """Whether the process owns its own /proc/self entries; a change of ids resets it."""
-    _prctl("prctl(PR_SET_DUMPABLE)", PR_SET_DUMPABLE, int(value))
 
 
 def become_subreaper() -> None:

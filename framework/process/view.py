@@ -139,8 +139,9 @@ def _barred(modes: dict[str, int], uid: int, gid: int, groups: tuple[int, ...]) 
             opened = [(os.open(path, os.O_PATH), mode) for path, mode in modes.items()]
             os.setgroups(groups)
             os.setresgid(gid, gid, gid)
+            # From here on no process of that user may look into this one: it holds root's memory and descriptors, so
+            # it stays undumpable; its own /proc/self/fd it may use all the same (proc_pid_fd(5)).
             os.setresuid(uid, uid, uid)
-            linux.dumpable(True)
             os.write(writer, bytes(os.access(f"/proc/self/fd/{number}", mode) for number, mode in opened))
         finally:
             os._exit(0)
