@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framework.process import accounts
-from framework.process.runfiles import write_file
+from framework.process.runfiles import remove_tree, write_file
 
 if TYPE_CHECKING:
     from framework.site.schema import Site
@@ -27,6 +26,8 @@ __all__ = ["InstallError", "Record", "Step", "removal_steps", "setup_steps"]
 RECORD_NAME = "setup.json"
 MAX_RECORD_BYTES = 1 << 20
 VERSION = 1
+MAX_COUNTED = 100_000
+"""Files and folders counted before a removal; the question is the same for more."""
 
 
 class InstallError(Exception):
@@ -209,9 +210,25 @@ def _outermost(directories: list[str]) -> list[str]:
 
 def _directory_removal(path: Path, record: Record) -> Step:
     inside = {record.path, *map(Path, record.directories)}
-    foreign = [each for each in path.rglob("*") if each not in inside] if path.is_dir() else []
-    note = f"with {len(foreign)} files and folders in it" if foreign else "empty"
-    return Step(f"directory {path}", not path.is_dir(), lambda: shutil.rmtree(path), note, destroys=bool(foreign))
+    foreign = _count_foreign(path, {str(known) for known in inside})
+    many = "more than " if foreign > MAX_COUNTED else ""
+    note = f"with {many}{min(foreign, MAX_COUNTED)} files and folders in it" if foreign else "empty"
+    return Step(f"directory {path}", not path.is_dir(), lambda: remove_tree(path), note, destroys=bool(foreign))
+
+
+def _count_foreign(path: Path, known: set[str]) -> int:
+    """How many files and folders lie below, without the known ones and without following links; counts to a limit."""
+    count, todo = 0, [str(path)]
+    while todo and count <= MAX_COUNTED:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    count += entry.path not in known
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except OSError:  # deeper than a path can say: what leads there is counted
+            pass
+    return count
 
 
 def _user_removal(name: str, uid: int) -> Step:

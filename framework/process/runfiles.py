@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -21,7 +22,7 @@ from framework.process.privileges import Privileges
 if TYPE_CHECKING:
     from framework.site.schema import Site
 
-__all__ = ["AlreadyRunning", "ChildRecord", "RunDirectory", "RunError", "write_file"]
+__all__ = ["AlreadyRunning", "ChildRecord", "RunDirectory", "RunError", "remove_tree", "restore", "write_file"]
 
 BACKLOG = 1024
 """Connections that wait in a back end's socket while it starts again; the kernel caps it by net.core.somaxconn."""
@@ -40,12 +41,14 @@ class ChildRecord:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._children: dict[int, tuple[int, int]] = {}
+        self._children: dict[int, tuple[int, int, str]] = {}
 
     def add(self, pid: int, uid: int) -> None:
         """Note a started session leader with the time of its start (proc_pid_stat(5), field 22)."""
+        from framework.process.strays import cgroup_of
+
         fields = stat_fields(pid)
-        self._children[pid] = (int(fields[19]) if fields else 0, uid)
+        self._children[pid] = (int(fields[19]) if fields else 0, uid, cgroup_of())
         self._write()
 
     def remove(self, pid: int) -> None:
@@ -59,23 +62,39 @@ class ChildRecord:
             pass
 
     def end_leftovers(self) -> list[int]:
-        """Kill every process in a session that the last supervisor started and did not end; returns their pids.
+        """Kill every process that descends from what the last supervisor started and did not end; returns their pids.
 
         A session id is not given out again while a process of that session lives, so uid and time of start settle
-        whose it is.
+        whose it is. Of another session it is ours where it has the uid, a later start, the same cgroup, and the marks
+        of the drop: what somebody else runs as this user lacks those.
         """
         try:
             rows = json.loads(self._path.read_bytes())
-            recorded = {int(pid): (int(start), int(uid)) for pid, start, uid in rows}
+            recorded = {int(pid): (int(start), int(uid), str(group)) for pid, start, uid, group in rows}
         except (OSError, ValueError, TypeError):
             return []
-        ended = []
-        for pid, session, start, uid in processes():
-            known = recorded.get(session)
-            if known is not None and start >= known[0] and uid == known[1]:
+        ended: dict[int, None] = {}
+        for _ in range(3):  # one that forks while it is looked at is met again
+            found = [each[0] for each in processes() if each[0] not in ended and _is_leftover(each, recorded)]
+            for pid in found:
                 _kill(pid)
-                ended.append(pid)
-        return ended
+            ended |= dict.fromkeys(found)
+            if not found:
+                break
+        return list(ended)
+
+
+def _is_leftover(process: tuple[int, int, int, int], recorded: dict[int, tuple[int, int, str]]) -> bool:
+    from framework.process.strays import bears_marks, cgroup_of
+
+    pid, session, start, uid = process
+    known = recorded.get(session)
+    if known is not None and start >= known[0] and uid == known[1]:
+        return True
+    if uid in (-1, 0, os.geteuid()):  # without root nothing is marked
+        return False
+    alike = [group for began, owner, group in recorded.values() if owner == uid and start >= began]
+    return bool(alike) and bears_marks(pid) and cgroup_of(pid) in alike
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -97,15 +116,6 @@ def processes() -> list[tuple[int, int, int, int]]:
             except OSError:
                 continue
             found.append((int(name), int(fields[3]), int(fields[19]), uid))
-    return found
-
-
-def children_of(parent: int) -> list[tuple[int, int]]:
-    """(pid, session) of the direct children of a process, zombies too."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (fields := stat_fields(int(name))) and int(fields[1]) == parent:
-            found.append((int(name), int(fields[3])))
     return found
 
 
@@ -162,7 +172,7 @@ class RunDirectory:
         for folder in (self.site.sockets_directory, self.site.urls_directory, notify_directory(self.site)):
             _make_directory(folder)
         if self.site.frontend_directory.exists():
-            _remove_tree(self.site.frontend_directory)
+            remove_tree(self.site.frontend_directory)
         os.mkdir(self.site.frontend_directory, 0o700)
         if frontend.switch:
             os.chown(self.site.frontend_directory, frontend.uid, frontend.gid)
@@ -222,7 +232,10 @@ class RunDirectory:
             notify_directory(self.site),
             self.site.frontend_directory,
         ):
-            _remove_tree(folder)
+            try:
+                remove_tree(folder)
+            except OSError:  # it was never made, or somebody else has put something else there
+                pass
         for file in (self.site.frontend_configuration, self.site.control_path, self.path / "children"):
             file.unlink(missing_ok=True)
         self.site.pid_path.unlink(missing_ok=True)
@@ -236,11 +249,44 @@ class RunDirectory:
                 pass
 
 
-def _remove_tree(folder: Path) -> None:
-    """Remove a folder that another user may be writing to: shutil's way, by descriptors, follows no link out of it."""
-    from shutil import rmtree  # it brings three compressors along, which the supervisor does not need while it runs
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that another user has filled, however deep. Raises OSError.
 
-    rmtree(folder, ignore_errors=True)
+    No link is followed, and a folder in it is moved up to the first level before it is emptied, so that neither the
+    stack, nor the descriptors, nor the length of a path set an end to it.
+    """
+    top = os.open(folder, _FOLDER)
+    try:
+        todo = _empty(top, top)
+        while todo:
+            name = todo.pop()
+            inner = os.open(name, _FOLDER, dir_fd=top)
+            try:
+                todo += _empty(inner, top)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(folder)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _empty(folder: int, top: int) -> list[str]:
+    """Remove the files of an open folder and move its folders into `top`; returns their new names there."""
+    moved = []
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            name = f".removed-{os.urandom(8).hex()}"
+            os.rename(entry.name, name, src_dir_fd=folder, dst_dir_fd=top)
+            moved.append(name)
+        else:
+            os.unlink(entry.name, dir_fd=folder)
+    return moved
 
 
 def _is_still(number: int, path: Path) -> bool:
@@ -248,6 +294,16 @@ def _is_still(number: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(number), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
         return False
+
+
+def restore(listener: socket.socket) -> bool:
+    """Undo what a child may have done to a listener that it shares; False where that cannot be undone (shutdown(2))."""
+    poller = select.poll()
+    poller.register(listener, select.POLLIN | select.POLLRDHUP)
+    if any(events & (select.POLLHUP | select.POLLRDHUP | select.POLLERR) for _, events in poller.poll(0)):
+        return False
+    listener.listen(BACKLOG)
+    return True
 
 
 def _refuse_other_than_socket(path: Path) -> None:
@@ -259,10 +315,19 @@ def _refuse_other_than_socket(path: Path) -> None:
         raise RunError(f"{path} is there and is not a socket: remove it")
 
 
+def _make_parents(path: Path) -> None:
+    """What is missing on the way, 0755 whatever the umask is: who may write there may put another directory in place."""
+    if not path.exists():
+        _make_parents(path.parent)
+        path.mkdir(mode=0o755)
+        path.chmod(0o755)
+
+
 def _make_directory(path: Path) -> bool:
     """Make a directory of ours, 0755; True where it was not there. Raises RunError where others may write to it."""
     try:
-        path.mkdir(mode=0o755, parents=True)
+        _make_parents(path.parent)
+        path.mkdir(mode=0o755)
         path.chmod(0o755)
         return True
     except FileExistsError:

@@ -24,8 +24,9 @@ from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, sealed_file
 from framework.process.logs import Output
 from framework.process.parts import URLS_FD, frontend_privileges, parts_of
 from framework.process.privileges import caller
-from framework.process.runfiles import RunDirectory, RunError, children_of, kill_session, notify_directory
+from framework.process.runfiles import RunDirectory, RunError, kill_session, notify_directory, restore
 from framework.process.spec import spec_of
+from framework.process.strays import end_strays
 
 if TYPE_CHECKING:
     from framework.site.schema import Site
@@ -182,7 +183,10 @@ class Supervisor:
 
     def _listener_of(self, child: Child) -> socket.socket:
         listener = self._listeners.get(child.name)
-        if listener is None:
+        if listener is None or not restore(listener):
+            if listener is not None:
+                self.say(f"the socket of {child.name} was shut down by it: it gets a new one")
+                listener.close()
             frontend = self._children[0].part.privileges
             listener = self._run_directory.bind(child.name, frontend.gid if frontend.switch else None)
             self._listeners[child.name] = listener
@@ -232,16 +236,12 @@ class Supervisor:
             self.site.socket_path(name).unlink(missing_ok=True)
 
     def _kill_strays(self, child: Child | None) -> None:
-        """What fled its session and lost its parent is our child now: end what runs as this child's user, or all."""
-        known = {other.health.pid for other in self._children}
-        for pid, _ in children_of(os.getpid()):
-            if pid in known:
-                continue
-            try:
-                if child is None or os.stat(f"/proc/{pid}").st_uid == child.part.privileges.uid:
-                    os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, FileNotFoundError):
-                pass
+        """What fled its session still descends from us: end what runs as this child's user, or all."""
+        if child is None:
+            end_strays(())
+        else:
+            others = [other.health.pid for other in self._children if other is not child and other.health.pid]
+            end_strays(others, child.part.privileges.uid)
 
     # ---- stop
 
@@ -349,16 +349,23 @@ class Supervisor:
         }
 
     def _announce(self) -> None:
-        """Once, when every part is ready or has failed: who runs as whom, and what to open."""
-        states = [child.health.state for child in self._children]
-        if self._announced or not all(state in ("ready", "failed") for state in states):
+        """Once, when the front end is up and every back end too or has failed once: who runs as whom, what to open.
+
+        No back end can put this off for long: where it does not come, a service manager ends the whole site.
+        """
+        if self._announced or not all(map(_is_settled, self._children)):
             return
         self._announced = True
         seconds = time.monotonic() - self._begun
         for line in summary(self.site, [child.describe() for child in self._children], seconds):
             self._output.line(line)
-        failed = sum(state == "failed" for state in states)
-        notify.send(f"READY=1\nSTATUS={len(states) - failed} of {len(states)} parts run")
+        running = sum(child.health.state == "ready" for child in self._children)
+        notify.send(f"READY=1\nSTATUS={running} of {len(self._children)} parts run")
+
+
+def _is_settled(child: Child) -> bool:
+    health = child.health
+    return health.state in ("ready", "failed") or (child.part.kind == "backend" and health.failures > 0)
 
 
 def _ended_child() -> int | None:
@@ -372,7 +379,7 @@ def _ended_child() -> int | None:
 
 def summary(site: Site, parts: list[dict[str, Any]], seconds: float) -> list[str]:
     """The lines that tell who runs as whom, and what to open in a browser."""
-    failed = sum(part["state"] == "failed" for part in parts)
+    failed = sum(part["state"] != "ready" for part in parts)
     lines = ["", f"site {site.name} is up after {seconds:.2f} s" + (f", but for {failed} part(s)" if failed else "")]
     rows = [("part", "user", "uid", "pid", "state", "where")]
     rows += [
@@ -384,7 +391,7 @@ def summary(site: Site, parts: list[dict[str, Any]], seconds: float) -> list[str
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
         for row in rows
     ]
-    lines += [f"  {part['name']}: {part['last_error']}" for part in parts if part["state"] == "failed"]
+    lines += [f"  {part['name']}: {part['last_error']}" for part in parts if part["state"] != "ready"]
     if os.geteuid() != 0:
         user = parts[0]["user"]
         lines.append(f"  without root: everything runs as {user}, so no part is protected from another")
