@@ -67,13 +67,6 @@ def serve(
         from fastcore.wsgi import WSGIAdapter
 
         native = WSGIAdapter(app, multiprocess=workers > 1)
-    owned: OwnedPath | None = None
-    if isinstance(bind, str):
-        listener = open_listener(bind, mode=socket_mode, group=socket_group)
-        owned = OwnedPath(bind)
-    else:
-        listener = bind
-
     options: dict[str, Any] = {"limits": limits, "allow_uids": allow_uids, "workers": workers, "log": log}
     if allow_hosts is not None:
         options["allow_hosts"] = allow_hosts
@@ -83,9 +76,17 @@ def serve(
         loop = implementation.loop.WorkerLoop(listener, application, lifeline=lifeline, **options)
         if max_requests:
             application.on_last = loop.drain
-        return _run_loop(loop, end_signals)
+        return _run_loop(loop, end_signals, mask)
 
+    owned: OwnedPath | None = None
+    # Who sees the socket may send a signal: it has to wait until somebody heeds it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, end_signals)
     try:
+        if isinstance(bind, str):
+            listener = open_listener(bind, mode=socket_mode, group=socket_group)
+            owned = OwnedPath(bind)
+        else:
+            listener = bind
         if on_ready is not None:
             on_ready()
         if workers == 1 and not max_requests:
@@ -95,6 +96,7 @@ def serve(
         if owned is not None:
             listener.close()
             owned.remove()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class _Counted:
@@ -113,8 +115,11 @@ class _Counted:
         return self._application(request)
 
 
-def _run_loop(loop: Any, end_signals: Collection[signal.Signals]) -> int:
-    """Run a worker loop with the process's signals wired to it; the handlers before are put back."""
+def _run_loop(loop: Any, end_signals: Collection[signal.Signals], mask: set[int | signal.Signals]) -> int:
+    """Run a worker loop with the process's signals wired to it; the handlers before are put back.
+
+    `mask` is what the process blocks while it serves: the end signals were blocked until now.
+    """
     ended_by = 0
 
     def on_signal(number: int, _: object) -> None:
@@ -131,6 +136,7 @@ def _run_loop(loop: Any, end_signals: Collection[signal.Signals]) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     wakeup = signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         loop.run()
     finally:

@@ -96,6 +96,21 @@ def test_a_caller_that_starts_itself_anew_on_sighup(tmp_path, twin_environment):
         running.kill()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_sent_as_soon_as_the_socket_is_there_is_heeded(tmp_path, twin_environment, workers, number):
+    program = (
+        "import fastcore, os, signal, flup_cases\n"
+        f"ended_by = fastcore.serve(flup_cases.application, 'unix:s', workers={workers},\n"
+        "    end_signals=(signal.SIGTERM, signal.SIGHUP), on_ready=lambda: os.kill(os.getpid(), %d))\n"
+        "print(ended_by, os.path.exists('s'), signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n"
+    )
+    environment = {**twin_environment, "PYTHONPATH": os.pathsep.join((str(SCRIPT.parents[2]), str(SCRIPT.parent)))}
+    command = [sys.executable, "-c", program % number]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.stdout == f"{number} False set()\n", done.stderr
+
+
 def test_a_sighup_that_is_ignored_stays_ignored(tmp_path, twin_environment):
     """nohup: the terminal may go."""
     for number, kind in enumerate(KINDS):
@@ -221,8 +236,7 @@ def test_a_tuple_of_four_is_ipv6(server):
     except OSError:
         pytest.skip("no IPv6")
     running = server(bindAddress=("::1", port, 0, 0))
-    running._is_listening = lambda _: socket.socket(socket.AF_INET6).connect_ex(("::1", port)) == 0
-    running.start()
+    running.start(port, host="::1")
     assert ask_over_tcp(("::1", port), socket.AF_INET6) == b"hello"
 
 

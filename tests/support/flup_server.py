@@ -30,8 +30,8 @@ class FlupServer:
         self._environment = {**environment, "PYTHONPATH": os.pathsep.join((str(ROOT), str(SCRIPT.parent)))}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, port: int = 0, **popen: object) -> FlupServer:
-        """Start it, and wait until somebody listens on its socket, or on `port`."""
+    def start(self, port: int = 0, host: str = "127.0.0.1", **popen: object) -> FlupServer:
+        """Start it, and wait until somebody listens on its socket, or on `port` of `host`."""
         with open(self.output_path, "wb") as output, open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self._command],
@@ -43,15 +43,16 @@ class FlupServer:
                 start_new_session=True,
             )
         end = time.monotonic() + 20
-        while not self._is_listening(port):
+        while not self._is_listening(host, port):
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log}"
             assert time.monotonic() < end, f"nobody listens:\n{self.log}"
             time.sleep(0.02)
         return self
 
-    def _is_listening(self, port: int) -> bool:
-        with socket.socket(socket.AF_INET if port else socket.AF_UNIX) as probe:
-            return probe.connect_ex(("127.0.0.1", port) if port else str(self.path)) == 0
+    def _is_listening(self, host: str, port: int) -> bool:
+        family = socket.AF_UNIX if not port else socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            return probe.connect_ex((host, port) if port else str(self.path)) == 0
 
     def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX)
