@@ -85,18 +85,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class NoApplication(ValueError):
+    """What the command line names as the application is none."""
+
+
 def load_application(name: str) -> Any:
-    """The object that ``"module:object"`` names. Raises ValueError, with the reason, where there is none."""
+    """The object that ``"module:object"`` names. Raises NoApplication, with the reason, where there is none."""
     module_name, separator, attributes = name.partition(":")
     if not separator or not module_name or not attributes:
-        raise ValueError(
+        raise NoApplication(
             f"{name!r} does not name an application: write MODULE:CALLABLE, such as mysite.wsgi:application"
         )
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise ValueError(
+            raise NoApplication(
                 f"there is no module {error.name!r} on the path {sys.path[0]!r} or where Python looks"
             ) from None
         raise
@@ -104,9 +108,9 @@ def load_application(name: str) -> Any:
         try:
             found = getattr(found, attribute)
         except AttributeError:
-            raise ValueError(f"module {module_name!r} has no {attributes!r}") from None
+            raise NoApplication(f"module {module_name!r} has no {attributes!r}") from None
     if not callable(found):
-        raise ValueError(f"{name} is a {type(found).__name__}, which cannot be called")
+        raise NoApplication(f"{name} is a {type(found).__name__}, which cannot be called")
     return found
 
 
@@ -139,6 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         application = load_application(arguments.application)
+    except NoApplication as error:  # what its module raises keeps its traceback
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    try:
         limits = parse_limits(arguments.limit)
         serve(
             application,

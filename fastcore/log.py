@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 Log = Callable[[str], None]
 
@@ -26,10 +27,8 @@ def unfailing(log: Log) -> Log:
     """`log`, except that what it raises is dropped: a server does not end because its log is broken."""
 
     def unfailing_log(text: str) -> None:
-        try:
+        with suppress(Exception):
             log(text)
-        except Exception:
-            pass
 
     return unfailing_log
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Collection
 
-from fastcore.log import LimitedLog, Log, stderr_log
+from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 
 FIRST_DELAY = 0.1  # seconds before a worker that died young is started again; doubled each time
 LONGEST_DELAY = 30.0
@@ -42,8 +42,8 @@ class Prefork:
             raise ValueError(f"a server needs one worker at least, not {count}")
         self._count = count
         self._work = work
-        self._log = log
-        self._mention = LimitedLog(log)
+        self._log = unfailing(log)
+        self._mention = LimitedLog(self._log)
         heeded = [number for number in end_signals if signal.getsignal(number) is not signal.SIG_IGN]
         self._signals = frozenset({signal.SIGCHLD, *heeded})
         self._ended_by = 0
@@ -58,6 +58,7 @@ class Prefork:
         gc.collect()
         gc.freeze()  # pages shared with the children stay shared
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would neither come nor leave a status
         try:
             while self._born or not self._ending:
                 if not self._ending:
@@ -66,6 +67,8 @@ class Prefork:
         finally:
             for pid in self._born:
                 os.kill(pid, signal.SIGKILL)
+            if on_child is not None:
+                signal.signal(signal.SIGCHLD, on_child)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(self._lifeline)
             os.close(self._lifeline_end)
@@ -76,7 +79,11 @@ class Prefork:
         while len(self._born) < self._count and time.monotonic() >= self._start_at:
             sys.stdout.flush()
             sys.stderr.flush()
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # the workers that are there go on
+                self._put_off(0.0, f"cannot start a worker: {error.strerror}; trying again")
+                return
             if not pid:
                 self._be_worker(mask)
             self._born[pid] = time.monotonic()
@@ -126,9 +133,13 @@ class Prefork:
                 self._mention(f"worker {pid} has ended; a new one takes its place")
                 continue
             cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-            self._delay = self._next_delay(time.monotonic() - born)
-            self._start_at = time.monotonic() + self._delay
-            self._log(f"worker {pid} {cause}; a new one starts in {self._delay:g} s")
+            self._put_off(time.monotonic() - born, f"worker {pid} {cause}; a new one starts")
+
+    def _put_off(self, lived: float, what: str) -> None:
+        """No worker is started for a while, the longer the oftener that was so."""
+        self._delay = self._next_delay(lived)
+        self._start_at = time.monotonic() + self._delay
+        self._log(f"{what} in {self._delay:g} s")
 
     def _next_delay(self, lived: float) -> float:
         if lived > GROWN_UP:
