@@ -110,7 +110,11 @@ class _Call:
             self._result = result
             self._pieces = iter(result)
         except _FAILURES:
-            self._fail()
+            try:
+                self._fail()
+            except BaseException:
+                self.close()
+                raise
         return self
 
     def start_response(self, status: Any, headers: Any, exc_info: Any = None) -> Any:

@@ -253,6 +253,25 @@ def test_close_is_called_once_whatever_happens(ask):
     assert closed == [pieces for pieces in ([b"a", b"b"], [], [None], [b"a", None], [""]) for _ in range(2)]
 
 
+def test_close_is_called_where_there_is_no_iterator(ask):
+    closed = []
+
+    class Body:
+        def __iter__(self):
+            raise RuntimeError("no iterator")
+
+        def close(self):
+            closed.append(True)
+
+    def application(environ, start_response):
+        start_response("200 OK", TEXT)
+        return Body()
+
+    for debug in (False, True):
+        assert ask(WSGIServer(application, debug=debug)).status == 500
+    assert closed == [True, True]
+
+
 def test_file_wrapper_is_passed_on_as_it_is(ask, tmp_path):
     (tmp_path / "file").write_bytes(bytes(range(256)) * 1000)
 
