@@ -106,7 +106,8 @@ def test_user_ids_over_31_bits_are_recognised(twin_environment):
     request = wire.request(flags=0, PATH_INFO="/hello").hex()
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
-        with Server(Path(name), twin_environment, "native", "--allow-uid", "3000000000", "--socket-mode", "0666") as server:
+        options = ("--allow-uid", "3000000000", "--socket-mode", "0666")
+        with Server(Path(name), twin_environment, "native", *options) as server:
 
             def ask_as(uid):
                 command = [sys.executable, "-c", CLIENT, str(uid), str(server.path), request]
