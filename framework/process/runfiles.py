@@ -316,7 +316,7 @@ def _refuse_other_than_socket(path: Path) -> None:
 
 
 def _make_parents(path: Path) -> None:
-    """What is missing on the way, 0755 whatever the umask is: who may write there may put another directory in place."""
+    """What is missing on the way, 0755 whatever the umask: who may write there may put another directory in place."""
     if not path.exists():
         _make_parents(path.parent)
         path.mkdir(mode=0o755)

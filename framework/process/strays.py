@@ -22,24 +22,24 @@ ROUNDS = 10
 PAUSE = 0.005
 """Seconds between two rounds, in which those that were killed end."""
 
-ROUNDS_BY_PID = 3
-"""After so many rounds what still runs is faster than any list of pids, and is killed by its user."""
-
 _KEEPABLE = 1 << CAPABILITIES["net_bind_service"]
 
 
 def end_strays(known: Iterable[int], uid: int | None = None) -> None:
-    """Kill the caller's descendants but those in `known` and theirs: all, or those that run as `uid`."""
+    """Kill the caller's descendants but those in `known` and theirs: all, or those that run as `uid`.
+
+    A list of pids is never complete where processes start others and end all the time, so a user that no known child
+    shares is ended as a whole.
+    """
     spared = frozenset(known)
-    for turn in range(ROUNDS):
-        strays = {pid: owner for pid, owner in _descendants(spared).items() if uid is None or owner == uid}
+    if uid is not None and uid not in map(_owner, spared) and _kill_user(uid):
+        return
+    for _ in range(ROUNDS):
+        strays = [pid for pid, owner in _descendants(spared).items() if uid is None or owner == uid]
         if not strays:
             return
         for pid in strays:
             _kill(pid)
-        if turn >= ROUNDS_BY_PID:
-            for owner in set(strays.values()) - {_owner(pid) for pid in spared}:
-                _kill_user(owner)
         time.sleep(PAUSE)
 
 
@@ -76,26 +76,29 @@ def _kill(pid: int) -> None:
         pass
 
 
-def _kill_user(uid: int) -> None:
-    """SIGKILL to all processes of a user at once, between which none can fork (kill(2), pid -1).
+def _kill_user(uid: int) -> bool:
+    """SIGKILL to all processes of a user at once, so that none can fork in between (kill(2), pid -1); False if not done.
 
     Only for root, and only where every process of that user descends from the caller.
     """
     if os.geteuid() != 0 or uid <= 0 or not all(map(_is_ours, _processes_of(uid))):
-        return
+        return False
     child = os.fork()
     if child == 0:  # pragma: no cover - another process, out of sight of the parent's coverage
         try:
             os.setresuid(uid, uid, uid)
             os.kill(-1, signal.SIGKILL)
-        finally:
             os._exit(0)
-    for _ in range(20):  # its own user may stop or kill it: it is never waited for without an end
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return
+        finally:
+            os._exit(1)
+    for _ in range(40):  # its own user may stop or kill it: it is never waited for without an end
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status) == 0
         time.sleep(PAUSE)
     _kill(child)
     os.waitpid(child, 0)
+    return False
 
 
 def _processes_of(uid: int) -> list[int]:

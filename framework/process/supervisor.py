@@ -309,6 +309,8 @@ class Supervisor:
     def _end_descendants(self) -> None:
         """Kill and reap until there is no child: each killed process may leave its own children to us."""
         deadline = time.monotonic() + 5
+        for child in self._children:
+            self._kill_strays(child)
         while time.monotonic() < deadline:
             self._kill_strays(None)
             try:
