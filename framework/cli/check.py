@@ -15,7 +15,9 @@ HELP = """\
 Check the site file and what it needs of the system.
 
 All mistakes are said at once. Errors keep the site from running; warnings are risks; notes say what setup
-and run will do. Nothing is changed, started or imported. Exit status 0: no errors, 1: errors.
+and run will do. Nothing is changed or served. Where all users exist, each application is imported by a process of its
+own that runs as its back end's user, and its routes are compared: those that can never win, that compete, that are
+slow. Exit status 0: no errors, 1: errors.
 
 examples:
   sitectl check                      ./site.toml
@@ -61,7 +63,35 @@ def find_problems(file: str, listen: str | None, file_only: bool) -> tuple[Site 
         from framework.site.check import check_site
 
         problems += check_site(site) + check_frontend(site)
+        problems += _route_problems(site, problems)
     return site, sorted(problems, key=lambda problem: problem.line or sys.maxsize)
+
+
+def _route_problems(site: Site, problems: list[Problem]) -> list[Problem]:
+    """What the URL tables say, of the back ends that can be imported: no errors so far, and their users exist."""
+    import os
+
+    from framework.site import access
+    from framework.site.check import findings_of
+
+    wrong = {
+        problem.key.split(".")[1] for problem in problems if problem.level == "error" and "backend." in problem.key
+    }
+    names = [
+        name
+        for name, backend in site.backends.items()
+        if name not in wrong
+        and (os.geteuid() != 0 or (access.user_exists(backend.user) and access.group_exists(backend.group)))
+    ]
+    if not names:
+        return []
+    from framework.process.describe import url_tables
+    from framework.process.layout import for_caller
+    from framework.site.routes import check_routes
+
+    findings = findings_of(site)
+    check_routes(url_tables(for_caller(site), names), findings)
+    return findings.in_file_order()
 
 
 def summary(file: str, site: Site | None, problems: list[Problem]) -> str:

@@ -1,4 +1,4 @@
-"""The URL tables of a site's back ends without running the site: for `sitectl urls`.
+"""The URL tables of a site's back ends without running the site: for `sitectl urls` and `check`.
 
 Each application is imported by a fresh interpreter that runs as its back end's user, as it would in the running
 site, bounded in time and output. Nothing of an application is imported here.
@@ -10,6 +10,7 @@ import json
 import os
 import select
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,16 +35,17 @@ MAX_ERROR_CHARACTERS = 2000
 Table = list[dict[str, Any]]
 
 
-def url_tables(site: Site) -> dict[str, Table | str]:
+def url_tables(site: Site, names: Iterable[str] | None = None) -> dict[str, Table | str]:
     """For each back end its routes, [{"pattern", "handler", "name"}], or the text of what keeps it from telling them.
 
+    names   only these back ends; None: all
     As root each import runs as the back end's user, who must exist; otherwise all run as the caller. A WSGI application
     that is no framework App has an empty table. Whatever an application says is made printable.
 
     >>> url_tables(site)["status"][0]["pattern"]
     '^/$'
     """
-    return {name: _table_of(site, name) for name in site.backends}
+    return {name: _table_of(site, name) for name in (site.backends if names is None else names)}
 
 
 def _table_of(site: Site, name: str) -> Table | str:

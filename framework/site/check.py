@@ -1,7 +1,7 @@
 """What only the system can say about a site: accounts, folders, the port, the applications' files.
 
-Nothing is changed, and nothing of an application is imported: its module is looked for as Python would, and its source
-is only parsed. All findings come back at once, as `Problem`s: an error would keep the site from running, a warning is a
+Nothing is changed or imported: an application's module is looked for as Python would, and its source is only parsed
+(its routes are another matter: `framework.site.routes`). All findings come back at once, as `Problem`s: an error would keep the site from running, a warning is a
 risk, a note tells what `sitectl setup` or `sitectl run` will do about it. The front end has its own check,
 `framework.frontends.check`.
 """
@@ -37,9 +37,7 @@ def check_site(site: Site) -> list[Problem]:
     >>> [str(problem) for problem in check_site(load("site.toml"))]
     ['site.toml:4: error: site.listen: 127.0.0.1:8080 is taken by python3 (pid 4711); choose another port']
     """
-    findings = Findings(os.path.relpath(site.file) if site.file.is_relative_to(Path.cwd()) else str(site.file))
-    findings.lines = _lines_of(site.file)
-    findings.overridden = _overridden(site)
+    findings = findings_of(site)
     _check_site_file(site, findings)
     _check_listen(site, findings)
     _check_directories(site, findings)
@@ -49,6 +47,14 @@ def check_site(site: Site) -> list[Problem]:
     for backend in site.backends.values():
         _check_backend(site, backend, findings)
     return findings.in_file_order()
+
+
+def findings_of(site: Site) -> Findings:
+    """An empty list of findings that knows the lines of the site's file."""
+    findings = Findings(os.path.relpath(site.file) if site.file.is_relative_to(Path.cwd()) else str(site.file))
+    findings.lines = _lines_of(site.file)
+    findings.overridden = _overridden(site)
+    return findings
 
 
 def _lines_of(file: Path) -> dict[tuple[str | int, ...], int]:
