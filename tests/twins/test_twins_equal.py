@@ -89,7 +89,7 @@ header_values = st.sampled_from(
 @given(
     st.sampled_from([200, 204, 304, 404, 299, 999, 100, 1000, -1, "200", None, True]),
     st.lists(st.tuples(header_names, header_values), max_size=4),
-    st.sampled_from(["", "Fine", "a\nb", "Ω"]),
+    st.sampled_from(["", "Fine", "a\nb", "Ω", None]),
     st.integers(-1, 10),
 )
 def test_build_head(status, headers, reason, body_length):

@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 from fastcore import implementation
 
 PURE = implementation.twin("pure")
-NAMES = st.sampled_from(["REQUEST_METHOD", "HTTPS", "PATH_INFO", "SCRIPT_NAME", "HTTP_PROXY", "A", "B", ""])
+NAMES = st.sampled_from(
+    [
+        "REQUEST_METHOD",
+        "HTTPS",
+        "PATH_INFO",
+        "SCRIPT_NAME",
+        "HTTP_PROXY",
+        "A",
+        "B",
+        "",
+        "wsgi.version",
+        "wsgi.url_scheme",
+    ]
+)
 VALUES = st.sampled_from(["GET", "on", "ON", "off", "1", "", "/a", "/b", "é"])
 PARAMETERS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
 
@@ -63,3 +76,19 @@ def test_many_shapes_of_requests_are_not_all_kept(twin):
 def test_adapter_takes_requests_only(twin):
     with pytest.raises((TypeError, AttributeError)):
         adapter(twin).environ(None)
+
+
+def test_environment_needs_a_request(twin):
+    with pytest.raises((TypeError, AttributeError)):
+        adapter(twin).environ(None)
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_file_wrapper_ends_at_the_end_of_any_file(twin, empty):
+    """A text file's end is not b""."""
+
+    class File:
+        def read(self, size):
+            return empty
+
+    assert list(twin.wsgi.FileWrapper(File())) == []
