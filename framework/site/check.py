@@ -1,9 +1,9 @@
 """What only the system can say about a site: accounts, folders, the port, the applications' files.
 
-Nothing is changed or imported: an application's module is looked for as Python would, and its source is only parsed
-(its routes are another matter: `framework.site.routes`). All findings come back at once, as `Problem`s: an error would keep the site from running, a warning is a
-risk, a note tells what `sitectl setup` or `sitectl run` will do about it. The front end has its own check,
-`framework.frontends.check`.
+Nothing is changed, and nothing of an application is imported: its module is looked for as Python would, and its source
+is only parsed. All findings come back at once, as `Problem`s: an error would keep the site from running, a warning is a
+risk, a note tells what `sitectl setup` or `sitectl run` will do about it. The front end and the routes have checks of
+their own: `framework.frontends.check` and `framework.site.routes`.
 """
 
 from __future__ import annotations
