@@ -1,7 +1,8 @@
 #!/bin/bash
 # Make sure that Debian packages are there, without starting or enabling any service.
 #
-#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, libfcgi, browser, node, npm, java, valgrind
+#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, nginx, haproxy, apache, caddy, h2o, libfcgi, browser,
+#                                            node, npm, java, valgrind
 #
 # As root with apt, missing packages are installed; else they are named, with what is left out without them. Exits 0 in
 # both cases: each user of a group copes without it (or says itself that it cannot).
@@ -26,7 +27,8 @@ present() {
     case $1 in
         compiler) has gcc && [[ -e /usr/include/stdlib.h ]] ;;
         python) system_python_has 'import ensurepip, os, sysconfig; os.stat(sysconfig.get_paths()["include"] + "/Python.h")' ;;
-        lighttpd) has lighttpd ;;
+        lighttpd | nginx | haproxy | caddy | h2o) has "$1" ;;
+        apache) has apache2 && [[ -e /usr/lib/apache2/modules/mod_fcgid.so ]] ;;
         libfcgi) [[ -e /usr/include/fcgiapp.h ]] ;;
         browser) has chromium ;;
         node) has node ;;
@@ -40,7 +42,9 @@ packages_of() {
     case $1 in
         compiler) echo gcc libc6-dev ;;
         python) echo python3 python3-venv python3-dev ;;
-        lighttpd) echo lighttpd ;;
+        lighttpd | haproxy | caddy | h2o) echo "$1" ;;
+        nginx) echo nginx-light ;;
+        apache) echo apache2-bin libapache2-mod-fcgid ;;
         libfcgi) echo libfcgi-dev ;;
         browser) echo chromium ;;
         node) echo nodejs ;;
@@ -54,6 +58,7 @@ left_out() {
         compiler) echo "the compiled modules (the pure-Python twin runs, slower) and the benchmarks' C programs" ;;
         python) echo "Debian's own python3 (another one may do)" ;;
         lighttpd) echo "the web server: the demo uses the development gateway, tests with a real server are skipped" ;;
+        nginx | haproxy | apache | caddy | h2o) echo "the tests behind $1" ;;
         libfcgi) echo "the tests against the FastCGI reference library" ;;
         browser) echo "the tests in a browser" ;;
         node) echo "the tests of the JavaScript module outside a browser" ;;

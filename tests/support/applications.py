@@ -62,6 +62,10 @@ def native(request):
         case "/slow":
             count, pause, *rest = query.split(",")
             return 200, text, Chunks(int(count), 1, rest[0] if rest else "", float(pause))
+        case "/events":
+            return 200, [("Content-Type", "text/event-stream")], events(query)
+        case "/cookies":
+            return 200, [*text, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")], b"two"
         case "/late":
             return 200, text, late()
         case "/early":
@@ -90,6 +94,16 @@ def native(request):
             return int(query), [], b"body"
         case _:
             return 404, text, path.encode("latin-1")
+
+
+def events(gate):
+    """Two server-sent events; the second is made when the file `gate` is there (or has not come for 15 seconds)."""
+    yield b"data: first\n\n"
+    for _ in range(1500):
+        if os.path.exists(gate):
+            break
+        time.sleep(0.01)
+    yield b"data: second\n\n"
 
 
 def late():

@@ -1,0 +1,298 @@
+"""fastcore behind real front ends, the same table of HTTP cases through each; docs/front-ends.md tells what they do."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from front_ends import FRONT_ENDS, MODULES, ROOT, SOCKET, Site
+from http_talk import Talk, ask
+
+from fastcore import implementation
+
+TWIN = "compiled" if implementation.accelerated else "pure"
+SHORT = ("nginx-kept", "lighttpd", "haproxy-multiplexed")  # also on the pure twin, for the cases marked so
+
+
+def every(*, pure=False, **capabilities):
+    """The table's rows: each front end that can do it, on this run's twin; some also on the pure one."""
+    names = [
+        name
+        for name, front_end in FRONT_ENDS.items()
+        if all(getattr(front_end, key) == value for key, value in capabilities.items())
+    ]
+    rows = [pytest.param((name, TWIN), id=name) for name in names]
+    if pure and TWIN != "pure":
+        rows += [pytest.param((name, "pure"), id=f"{name}-pure") for name in names if name in SHORT]
+    return pytest.mark.parametrize("site", rows, indirect=True)
+
+
+@contextmanager
+def running(name, twin):
+    front_end = FRONT_ENDS[name]
+    if not shutil.which(front_end.program, path=os.environ["PATH"] + ":/usr/sbin"):
+        pytest.skip(f"needs {front_end.program} (scripts/debian-packages.sh)")
+    switches = {"pure": "FASTCORE_PURE", "compiled": "FASTCORE_REQUIRE_COMPILED"}
+    environment = {key: value for key, value in os.environ.items() if key not in switches.values()}
+    with Site(front_end, environment | {switches[twin]: "1"}, twin) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def site(request):
+    with running(*request.param) as site:
+        yield site
+
+
+@pytest.fixture
+def gate(site):
+    """The path of a file that the application may look for or write."""
+    path = site.shared / "gate"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def environ(site, method, target, *headers, body=b""):
+    answer = ask(site.port, method, target, *headers, body=body)
+    assert answer.status == 200, site.log
+    return dict(ast.literal_eval(answer.body.decode()))
+
+
+def wait_for(site, condition, what, seconds=15.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited for {what}:\n{site.log}"
+        time.sleep(0.01)
+
+
+# Requests
+
+
+@every(pure=True)
+def test_path_query_and_method_arrive(site):
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        told = environ(site, method, "/environ?a=1&b=%2F", body=b"x" if method in ("POST", "PUT", "PATCH") else b"")
+        assert told["REQUEST_METHOD"] == method
+        assert told["QUERY_STRING"] == "a=1&b=%2F"
+        assert (told.get("SCRIPT_NAME", ""), told["PATH_INFO"]) == ("", "/environ")
+        assert told["REQUEST_URI"] == "/environ?a=1&b=%2F"
+
+
+@every()
+def test_path_arrives_decoded(site):
+    assert ask(site.port, "GET", "/a/%C3%A9%20b/c").body == "/a/é b/c".encode()
+    assert ask(site.port, "GET", "/").body == b"/"
+
+
+@every(pure=True)
+def test_headers_arrive_and_proxy_does_not(site):
+    told = environ(site, "GET", "/environ", "X-One: 1", "Proxy: http://evil.example", "Cookie: a=b; c=d")
+    assert told["HTTP_X_ONE"] == "1"
+    assert told["HTTP_COOKIE"] == "a=b; c=d"
+    assert "HTTP_PROXY" not in told
+
+
+@every(pure=True)
+def test_34_long_header_arrives_whole(site):
+    value = "x" * site.front_end.header
+    assert environ(site, "GET", "/environ", f"X-Long: {value}")["HTTP_X_LONG"] == value
+
+
+@every()
+def test_headers_of_the_answer_arrive(site):
+    answer = ask(site.port, "GET", "/cookies")
+    assert answer.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+    assert answer.headers["Content-Type"] == "text/plain"
+
+
+@every(pure=True)
+def test_requests_on_a_kept_connection(site):
+    with Talk(site.port) as talk:
+        for number in range(20):
+            body = b"body %d" % number
+            assert talk.ask("POST", "/echo", f"Content-Length: {len(body)}", body=body).body == body
+
+
+# Bodies
+
+
+@every(pure=True)
+@pytest.mark.parametrize("size", [0, 1, 70_000])
+def test_body_is_echoed(site, size):
+    body = os.urandom(size)
+    assert ask(site.port, "POST", "/echo", body=body).body == body
+
+
+@every(pure=True)
+def test_20_mb_up_and_back(site):
+    body = os.urandom(20_000_000)
+    answer = ask(site.port, "POST", "/echo", body=body)
+    assert (answer.status, len(answer.body)) == (200, len(body))
+    assert answer.body == body
+
+
+@every()
+def test_20_mb_down(site):
+    answer = ask(site.port, "GET", "/big?20000000")
+    assert answer.whole
+    assert answer.body == bytes(20_000_000)
+
+
+@every()
+def test_chunked_body_arrives(site):
+    pieces = [b"%x\r\n%s\r\n" % (1000, b"%d" % (number % 10) * 1000) for number in range(site.front_end.chunks)] + [
+        b"0\r\n\r\n"
+    ]
+    with Talk(site.port) as talk:
+        answer = talk.ask("POST", "/length", "Transfer-Encoding: chunked", body=pieces)
+    if site.front_end.chunks:
+        assert answer.body == b"%d %d" % (2 * (1000 * site.front_end.chunks,))
+    else:
+        assert answer.status in (400, 411)
+
+
+@every(pure=True)
+def test_early_413_reaches_a_client_that_still_sends(site):
+    """Over the server's limit, refused when the head has come, while the front end still sends the body."""
+    for _ in range(3):
+        answer = ask(site.port, "POST", "/die", body=bytes(25_000_000))
+        assert answer.status == 413
+    assert ask(site.port, "GET", "/hello").body == b"hello"
+
+
+# Answers
+
+
+@every()
+def test_head_has_the_length_and_no_body(site):
+    answer = ask(site.port, "HEAD", "/hello")
+    assert (answer.status, answer.headers["Content-Length"], answer.body) == (200, "5", b"")
+
+
+@every()
+@pytest.mark.parametrize("status", [204, 304])
+def test_answers_without_a_body(site, status):
+    with Talk(site.port) as talk:
+        answer = talk.ask("GET", f"/status?{status}")
+        assert (answer.status, answer.body) == (status, b"")
+        assert talk.ask("GET", "/hello").body == b"hello"
+
+
+@every(streams_down=True, pure=True)
+def test_51_each_event_arrives_when_it_is_made(site, gate):
+    with Talk(site.port) as talk:
+        response = talk.begin("GET", f"/events?{gate}")
+        assert response.readline() == b"data: first\n"
+        gate.touch()
+        assert response.read() == b"\ndata: second\n\n"
+
+
+@every(pure=True)
+def test_50_failure_before_the_head_is_a_500_without_inner_text(site):
+    for path in ("/boom", "/early", "/nothing"):
+        answer = ask(site.port, "GET", path)
+        assert (answer.status, answer.body) == (500, b"500 Internal Server Error\n")
+
+
+@every()
+def test_50_failure_after_the_head_tells_nothing_inner_and_harms_nobody(site):
+    answer = ask(site.port, "GET", "/late")
+    assert answer.body in (b"so far so good", b"")
+    assert ask(site.port, "GET", "/hello").body == b"hello"
+
+
+@every()
+def test_49_body_shorter_than_its_length_is_no_whole_answer(site):
+    answer = ask(site.port, "GET", "/short")
+    assert answer.status == 502 or not answer.whole
+    assert ask(site.port, "GET", "/hello").body == b"hello"
+
+
+@every(pure=True)
+def test_55_client_that_leaves_in_mid_download_ends_the_answer(site, gate):
+    """Where the front end does not tell, the answer is made to its end, and close() is called then."""
+    count = 100_000 if site.front_end.notices_leaving else 1000
+    with Talk(site.port) as talk:
+        response = talk.begin("GET", f"/many?{count},100000,{gate}")
+        assert len(response.read(1_000_000)) == 1_000_000
+    wait_for(site, gate.exists, "close() of the answer")
+    assert gate.read_text() == "closed\n"
+    assert ask(site.port, "GET", "/hello").body == b"hello"
+
+
+# Many at once
+
+
+@every(pure=True)
+def test_200_requests_at_once_without_a_failure(site):
+    barrier = threading.Barrier(200)
+
+    def one(number):
+        body = b"%d" % number * 500
+        barrier.wait(60)
+        answer = ask(site.port, "POST", "/echo", body=body)
+        return answer.status == 200 and answer.body == body
+
+    with ThreadPoolExecutor(200) as pool:
+        results = list(pool.map(one, range(200)))
+    assert results.count(True) == 200, site.log
+
+
+@every(spawns=False, restarts=True, pure=True)
+def test_60_restart_under_load_loses_nothing(site):
+    """A new server on the same listener, SIGTERM to the old one: all requests are answered, a running one whole."""
+    with running(site.front_end.name, site.twin) as own:
+        restart_under_load(own)
+
+
+def restart_under_load(site):
+    old = site.back_ends[-1]
+    pids = []
+    done = threading.Event()
+
+    def load():
+        while not done.is_set():
+            answer = ask(site.port, "GET", "/pid")
+            assert answer.status == 200, site.log
+            pids.append(int(answer.body))
+
+    with ThreadPoolExecutor(5) as pool:
+        try:
+            loads = [pool.submit(load) for _ in range(4)]
+            wait_for(site, lambda: old.pid in pids, "the old server")
+            slow = pool.submit(ask, site.port, "GET", "/slow?30,0.02")
+            time.sleep(0.1)
+            new = site.start_back_end()
+            old.terminate()
+            wait_for(site, lambda: new.pid in pids, "the new server")
+            assert old.wait(20) == 0
+            count = len(pids)
+            wait_for(site, lambda: len(pids) > count + 20, "answers of the new server alone")
+        finally:
+            done.set()
+        assert slow.result().body == b"012345678901234567890123456789"
+        for result in loads:
+            result.result()
+    assert set(pids) == {old.pid, new.pid}
+
+
+# The documentation
+
+
+def test_documentation_shows_the_configurations_that_are_tested():
+    text = (ROOT / "docs" / "front-ends.md").read_text()
+    for front_end in FRONT_ENDS.values():
+        shown = (
+            front_end.essentials.replace("@PORT@", "8080")
+            .replace("@RUN@/../", "/srv/app/")
+            .replace("@MODULES@", MODULES)
+        )
+        assert SOCKET in shown or front_end.spawns
+        missing = [line for line in shown.splitlines() if line.strip() not in text]
+        assert not missing, f"docs/front-ends.md does not show {front_end.name}'s {missing}"
