@@ -4,6 +4,7 @@
     python bench/run.py --quick                a short look: nothing is written
     python bench/run.py --only floor fastcore  peers whose names begin so
     python bench/run.py --rounds 9 --seconds 2
+    python bench/run.py --realtime             as root, on a machine that has other work: stops it meanwhile
 
 Every peer answers the same page to the same request of 26 parameters, one at a time on each of 8 connections over a
 unix socket; every answer is checked. All peers are measured in each round, in changing order, so that a disturbance of
@@ -40,8 +41,10 @@ def main() -> int:
     if arguments.quick:
         arguments.rounds, arguments.seconds = min(arguments.rounds, 1), min(arguments.seconds, 0.4)
     loadgen = compile_program("loadgen")
+    if arguments.realtime:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # what is started from here inherits it
     machine = machine_facts()
-    if float(machine["load"]) > 0.5 * int(machine["processors"]):
+    if float(machine["load"]) > 0.5 * int(machine["processors"]) and not arguments.realtime:
         tell(f"this machine is busy (load {machine['load']}): requests per second will tell little, CPU time more")
     wanted = tuple(arguments.only or ("",))
     measured: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -53,7 +56,7 @@ def main() -> int:
     rows = _rows([server.peer for server in servers], measured)
     result = {
         "machine": machine,
-        "settings": {"connections": arguments.connections, "seconds": arguments.seconds, "rounds": arguments.rounds},
+        "settings": {name: getattr(arguments, name) for name in ("connections", "seconds", "rounds", "realtime")},
         "missing": missing,
         "rows": rows,
     }
@@ -76,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement (1.5)")
     parser.add_argument("--connections", type=int, default=8, help="connections at once (8)")
     parser.add_argument("--quick", action="store_true", help="one short round, nothing written")
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="real-time priority for both sides (root): for a machine that is not idle",
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="peers whose names begin so, nothing written")
     return parser
 
@@ -192,7 +200,7 @@ def render(result: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']}, "
         f"Python {machine['python']}; {settings['connections']} connections over a unix socket, one worker, "
         f"medians of {settings['rounds']} rounds of {settings['seconds']:g} s; "
-        f"load of the machine before: {machine['load']}."
+        f"load of the machine before: {machine['load']}{', real-time priority' if settings.get('realtime') else ''}."
     )
     return "\n".join([*lines, "", facts, *(f"{note}." for note in notes)])
 
