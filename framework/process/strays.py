@@ -77,7 +77,7 @@ def _kill(pid: int) -> None:
 
 
 def _kill_user(uid: int) -> bool:
-    """SIGKILL to all processes of a user at once, so that none can fork in between (kill(2), pid -1); False if not done.
+    """SIGKILL to all processes of a user at once, so that none forks in between (kill(2), pid -1); False if not done.
 
     Only for root, and only where every process of that user descends from the caller.
     """

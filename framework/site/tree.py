@@ -25,7 +25,8 @@ MAX_TABLE_ROUTES: Final = 4096
 MAX_PATTERN: Final = 2048
 """Characters of one pattern of a URL table."""
 
-MAX_BAD_PATTERNS: Final = 16
+MAX_ROUTES_OF_ONE_NAME: Final = 16
+"""Routes of another back end that are compiled to find one URL."""
 
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
@@ -57,7 +58,7 @@ class SiteTree:
         self._longest_first = {
             host.names[0]: sorted(host.mounts, key=lambda mount: len(mount.prefix), reverse=True) for host in self.hosts
         }
-        self._read: dict[str, tuple[tuple[int, ...], Router]] = {}
+        self._read: dict[str, _Table] = {}
 
     @classmethod
     def of(cls, site: Site) -> SiteTree:
@@ -148,11 +149,12 @@ class SiteTree:
     def _path_in(self, owner: str, name: str, params: Mapping[str, Any]) -> str:
         from fastcore.routing import RoutingError, UnknownTargetError
 
-        router = self._router_of(owner)
+        table = self._table_of(owner)
         try:
+            router = table.router_for(name)
             path = router.url(name, **{key: _plain(value) for key, value in params.items()})
         except UnknownTargetError:
-            known = ", ".join(sorted({route.name for route in router.routes if route.name})) or "none"
+            known = ", ".join(sorted({row[2] for row in table.rows if row[2]})) or "none"
             raise _unknown(f"the back end {owner!r} has no handler {name!r}; its names: {known}") from None
         except RoutingError as error:
             raise ValueError(f"{owner}:{name}: {error}") from None
@@ -160,7 +162,7 @@ class SiteTree:
             raise _unknown(f"the back end {owner!r} gives {name!r} the path {path!r}, which no host can serve")
         return path
 
-    def _router_of(self, backend: str) -> Router:
+    def _table_of(self, backend: str) -> _Table:
         file = self.tables[backend]
         try:
             descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -174,9 +176,9 @@ class SiteTree:
                 raise _unknown(f"the URL table {file} is not a regular file")
             version = (status.st_mtime_ns, status.st_size, status.st_ino)
             known = self._read.get(backend)
-            if known is None or known[0] != version:
-                known = self._read[backend] = version, _make_router(stream.read(MAX_TABLE_BYTES + 1), file)
-        return known[1]
+            if known is None or known.version != version:
+                known = self._read[backend] = _Table(version, stream.read(MAX_TABLE_BYTES + 1), file)
+        return known
 
     def _port_part(self, authority: str, scheme: str) -> str:
         name, port = split_authority(authority)
@@ -223,23 +225,40 @@ def _check_row(row: object) -> tuple[str, str, str | None]:
     return pattern, handler, name or None
 
 
-def _make_router(content: bytes, file: str) -> Router:
-    """The router of a table. A single pattern that this process cannot read is left out."""
-    from fastcore.routing import PatternError, Router
+class _Table:
+    """The routes of another back end. Only what is asked for is compiled: a pattern may cost its reader much."""
 
-    try:
-        rows: list[Sequence[Any]] = [row if row[2] else row[:2] for row in read_table(content)]
-    except ValueError as error:
-        raise _unknown(f"the URL table {file} cannot be used: {error}") from None
-    for _ in range(MAX_BAD_PATTERNS):
+    def __init__(self, version: tuple[int, ...], content: bytes, file: str) -> None:
+        self.version = version
+        self.file = file
+        self._routers: dict[str, Router] = {}
         try:
-            return Router(rows)
-        except PatternError as error:
-            index = getattr(error, "index", None)
-            if not isinstance(index, int) or not 0 <= index < len(rows):
-                raise _unknown(f"the URL table {file} cannot be used: {error}") from None
-            del rows[index]
-    raise _unknown(f"the URL table {file} has more than {MAX_BAD_PATTERNS} patterns that cannot be read")
+            self.rows = read_table(content)
+        except ValueError as error:
+            raise _unknown(f"the URL table {file} cannot be used: {error}") from None
+
+    def router_for(self, name: str) -> Router:
+        """A router of the routes with this name or handler. A pattern that this process cannot read is left out."""
+        router = self._routers.get(name)
+        if router is None:
+            router = self._routers[name] = self._make_router(name)
+        return router
+
+    def _make_router(self, name: str) -> Router:
+        from fastcore.routing import PatternError, Router, UnknownTargetError
+
+        asked = [row for row in self.rows if name in row[1:]][:MAX_ROUTES_OF_ONE_NAME]
+        if not asked:
+            raise UnknownTargetError(name)
+        rows: list[Sequence[Any]] = [row if row[2] else row[:2] for row in asked]
+        while True:
+            try:
+                return Router(rows)
+            except PatternError as error:
+                index = getattr(error, "index", None)
+                if not isinstance(index, int) or not 0 <= index < len(rows):
+                    raise _unknown(f"the URL table {self.file} cannot be used: {error}") from None
+                del rows[index]
 
 
 def _plain(value: Any) -> Any:

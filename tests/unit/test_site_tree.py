@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.site import Mount, SiteTree, load
-from framework.site.tree import MAX_TABLE_BYTES, MAX_TABLE_ROUTES, read_table, split_authority
+from framework.site.tree import MAX_TABLE_BYTES, MAX_TABLE_ROUTES, TreeHost, read_table, split_authority
 from framework.urls import UnknownHandler
 
 SITE = """
@@ -229,7 +229,6 @@ def test_a_pattern_that_cannot_be_read_leaves_the_others(tree: SiteTree) -> None
         b"[" + b" " * MAX_TABLE_BYTES + b"]",
         json.dumps([NOTES[0]] * (MAX_TABLE_ROUTES + 1)).encode()[:MAX_TABLE_BYTES],
         json.dumps([{"pattern": "a" * 2049, "handler": "x", "name": None}]).encode(),
-        json.dumps([{"pattern": "(", "handler": "x", "name": None}] * 100).encode(),
     ],
 )
 def test_a_table_that_is_none_is_refused_with_a_reason(tree: SiteTree, content: bytes) -> None:
@@ -273,3 +272,25 @@ def test_any_bytes_are_a_table_or_a_value_error(content: bytes) -> None:
 )
 def test_host_headers(authority: str, expected: tuple[str, str]) -> None:
     assert split_authority(authority) == expected
+
+
+def test_costly_patterns_of_another_back_end_cost_its_neighbours_nothing(tmp_path: Path) -> None:
+    """A table at its limits took its readers minutes to compile; only what is asked for is compiled now."""
+    costly = "^/" + "(" * 7 + "a{1,50}" + "){1,50}" * 7 + "$"
+    rows = [{"pattern": costly, "handler": f"h{number}", "name": f"n{number}"} for number in range(1500)]
+    rows.append({"pattern": "^/good$", "handler": "h.good", "name": "good"})
+    table = tmp_path / "urls.json"
+    table.write_text(json.dumps(rows))
+    host = TreeHost(("a.example",), True, (Mount("a.example", "/x", "x"),))
+    tree = SiteTree([host], port=80, tables={"x": str(table)})
+    assert tree.url("x:good", {}, host="a.example", scheme="http", backend="y") == "/x/good"
+    (routers,) = [table._routers for table in tree._read.values()]
+    assert list(routers) == ["good"]
+    assert len(routers["good"]) == 1
+
+
+@pytest.mark.parametrize("name", ["index", None])
+def test_patterns_that_cannot_be_read_are_no_handler(tree: SiteTree, name: str | None) -> None:
+    publish(Path(tree.tables["notes"]), [{"pattern": "(", "handler": "x", "name": name}] * 100)
+    with pytest.raises(UnknownHandler, match="has no handler 'index'"):
+        url(tree, "notes:index")
