@@ -47,7 +47,11 @@ for source in fastcore/compiled/*.pyx; do [[ -f ${source%.pyx}$suffix ]] || comp
 if [[ ! $complete ]] || ! stamped built "$wanted"; then
     echo "==> compiling fastcore's extension modules"
     log=.make/build.log
-    if "$venv/bin/python" setup.py -q build_ext --inplace --parallel 2 >"$log" 2>&1; then
+    # Where a compiler and headers are, a failure is a mistake in the sources, not something to do without.
+    headers=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
+    required=0
+    if command -v gcc >/dev/null && [[ -f $headers/Python.h ]]; then required=1; fi
+    if FASTCORE_REQUIRE_COMPILED=$required "$venv/bin/python" setup.py -q build_ext --inplace --parallel 2 >"$log" 2>&1; then
         sed -n '/^WARNING: fastcore/,$p' "$log" >&2
         complete=1
         for source in fastcore/compiled/*.pyx; do [[ -f ${source%.pyx}$suffix ]] || complete=""; done
