@@ -16,8 +16,11 @@ cdef extern from "Python.h":
     bint PyLong_CheckExact(PyObject* value)
     bint PyUnicode_IS_ASCII(PyObject* text)
     long PyLong_AsLongAndOverflow(PyObject* number, int* overflow)
+    PyObject* PyList_GET_ITEM(object items, Py_ssize_t place)
     PyObject* PyTuple_GET_ITEM(object items, Py_ssize_t place)
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
+    int posix_memalign(void** memory, size_t alignment, size_t size)
+    void __builtin_prefetch(const void* place) nogil
     int __builtin_ctz(unsigned int bits) nogil
     int __builtin_clz(unsigned int bits) nogil
 
@@ -42,7 +45,8 @@ cdef enum:
     FULL = -3
     FIRST_UNBUILT = -4
 
-    HEADER = 5
+    HEADER = 4
+    LINE = 16
     GROUP = 5
     MAX_RUN = 250
     MAX_PAYLOAD = 160
