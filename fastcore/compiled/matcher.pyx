@@ -94,6 +94,7 @@ cdef class Matcher:
         cdef int32_t best = self._winner(path)
         if best == NO_ROUTE:
             return None
+        __builtin_prefetch(PyList_GET_ITEM(self.targets, best))  # while the parameters are found
         return self.targets[best], self._parameters(path, best)
 
     @property
