@@ -71,9 +71,10 @@ bench: python ## benchmarks beside other servers; writes bench/results and docs/
 	@$(VENV)/bin/python bench/run.py $(BENCH_ARGS)
 
 .PHONY: bench-instructions
-bench-instructions: tools ## instructions per request, compared with the kept ones: more than 3 % fails
+bench-instructions: tools ## instructions per request and per match, compared with the kept ones: more than 3 % fails
 	@$(PACKAGES) valgrind
 	@$(VENV)/bin/python bench/instructions.py $(BENCH_ARGS)
+	@$(VENV)/bin/python bench/router.py --check
 
 .PHONY: fuzz
 fuzz: tools ## random input for both twins for FUZZ_SECONDS, with new seeds
