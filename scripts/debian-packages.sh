@@ -95,6 +95,7 @@ disable_new_units() {
     local package file name disabled
     while read -r package; do
         installed "$package" || continue
+        if [[ $package == systemd ]]; then continue; fi         # the init system's own units are no services of a server
         disabled=""
         while read -r file; do
             name=${file##*/}
