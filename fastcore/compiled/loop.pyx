@@ -358,7 +358,10 @@ cdef class WorkerLoop:
     cdef int on_event(self, int fd, uint32_t events) except -1:
         cdef Channel channel
         if fd == self.listener_fd:
-            return self.accept()
+            self.accept()
+            if events & (EPOLLERR | EPOLLHUP) and self.accepting:
+                self.pause_accepting("the listener was shut down")  # accept() may say no more than "try again"
+            return 0
         if fd == self.wakeup_read_fd:
             try:
                 self.wakeup.recv(4096)
@@ -411,11 +414,13 @@ cdef class WorkerLoop:
                 ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT, EPERM, EPROTO,
                 ETIMEDOUT,
             ):
-                reason = os.strerror(errno)
-                self.complain(f"cannot accept a connection: {reason}; trying again in {ACCEPT_PAUSE:g} s")
-                self.watch_listener(False)
-                self.accept_again = now() + ACCEPT_PAUSE
-                return 0
+                return self.pause_accepting(os.strerror(errno))
+        return 0
+
+    cdef int pause_accepting(self, str reason) except -1:
+        self.complain(f"cannot accept a connection: {reason}; trying again in {ACCEPT_PAUSE:g} s")
+        self.watch_listener(False)
+        self.accept_again = now() + ACCEPT_PAUSE
         return 0
 
     cdef int open(self, int fd, sockaddr_storage* address, socklen_t length) except -1:

@@ -242,6 +242,8 @@ class WorkerLoop:
     def _on_event(self, fd: int, events: int) -> None:
         if fd == self._listener.fileno():
             self._accept()
+            if events & (select.EPOLLERR | select.EPOLLHUP) and self._accepting:
+                self._pause_accepting("the listener was shut down")  # accept() may say no more than "try again"
             return
         if fd == self._wakeup.fileno():
             try:
@@ -289,11 +291,14 @@ class WorkerLoop:
             except OSError as error:
                 if error.errno in _ITS_TROUBLE:
                     continue
-                self._complain(f"cannot accept a connection: {error.strerror}; trying again in {ACCEPT_PAUSE:g} s")
-                self._watch_listener(False)
-                self._accept_again = time.monotonic() + ACCEPT_PAUSE
+                self._pause_accepting(error.strerror or str(error))
                 return
             self._open(sock)
+
+    def _pause_accepting(self, reason: str) -> None:
+        self._complain(f"cannot accept a connection: {reason}; trying again in {ACCEPT_PAUSE:g} s")
+        self._watch_listener(False)
+        self._accept_again = time.monotonic() + ACCEPT_PAUSE
 
     def _open(self, sock: socket.socket) -> None:
         sock.setblocking(False)
