@@ -179,6 +179,14 @@ class AsyncClient:
             raise CannotConnect(cannot_connect(self.address, error)) from error
 
 
+def _drop(sock: socket.socket) -> None:
+    """Close a socket that may still be waited for: else the loop would take the next one of its number for watched."""
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(sock)
+    loop.remove_writer(sock)
+    sock.close()
+
+
 async def _connect_unix(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
     try:
@@ -320,7 +328,7 @@ class AsyncStreamedResponse:
             if reusable:
                 self._client._give_back(link)
             else:
-                link.sock.close()
+                _drop(link.sock)
             if self._owns_place:
                 self._client._places.release()
 

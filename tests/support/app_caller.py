@@ -142,7 +142,7 @@ def call_wsgi(app: Any, params: dict[str, str], body: bytes, following: bytes = 
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    checked = validator(app) if params.get("CONTENT_LENGTH", "0").isdigit() else app  # the validator wants a number
+    checked = validator(app) if params.get("CONTENT_LENGTH", "0").isdecimal() else app  # the validator wants a number
     result = checked(environ, start_response)
     try:
         sent = b"".join(result)

@@ -154,7 +154,8 @@ def test_a_server_that_answers_without_reading_the_body_is_heard(ask: Callable[.
             pass
 
     with serving(handle) as (address, server):
-        answers = ask(address, ({}, b"x" * SIZE), ({}, b"x" * SIZE))
+        # Kept, the connection may have taken the whole body by the time the answer is seen, and would rightly be used again.
+        answers = ask(address, ({}, b"x" * SIZE), ({}, b"x" * SIZE), keep_alive=False)
         assert [(answer.status, answer.body) for answer in answers] == [(413, b"no")] * 2
         assert server.connections == 2
 
