@@ -154,7 +154,7 @@ def test_a_server_that_answers_without_reading_the_body_is_heard(ask: Callable[.
             pass
 
     with serving(handle) as (address, server):
-        # Kept, the connection may have taken the whole body by the time the answer is seen, and would rightly be used again.
+        # Kept, a connection that took the whole body before its answer was seen would rightly be used again.
         answers = ask(address, ({}, b"x" * SIZE), ({}, b"x" * SIZE), keep_alive=False)
         assert [(answer.status, answer.body) for answer in answers] == [(413, b"no")] * 2
         assert server.connections == 2
