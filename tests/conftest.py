@@ -3,7 +3,7 @@
     FASTCORE_PURE=1             only the pure twin (`make test-pure`)
     FASTCORE_TEST_STRICT=1      a skip whose reason is not in ALLOWED_SKIPS is a failure (CI)
     FASTCORE_TEST_KEEP=1        keep the temporary directory of the run
-    HYPOTHESIS_PROFILE=NAME     default, quick or long
+    HYPOTHESIS_PROFILE=NAME     default, quick, ci or long
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ RUN_DIRECTORY = pytest.StashKey[Path]()
 _health = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("default", max_examples=100, deadline=None, suppress_health_check=_health, print_blob=True)
 settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=20)
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)  # the same examples each time
 settings.register_profile("long", parent=settings.get_profile("default"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
