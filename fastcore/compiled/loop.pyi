@@ -2,7 +2,6 @@ import socket
 from collections.abc import Callable, Collection
 from typing import Any
 
-from fastcore.compiled.connection import Connection
 from fastcore.limits import Limits
 
 READ_SIZE: int
@@ -11,9 +10,6 @@ PUMP_BATCH: int
 MAX_REPLY_BYTES: int
 ACCEPT_PAUSE: float
 LOOPBACK: frozenset[str]
-
-class Channel(Connection):
-    def __init__(self, fd: int, limits: Limits, workers: int) -> None: ...
 
 class WorkerLoop:
     limits: Limits

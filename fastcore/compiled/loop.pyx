@@ -22,12 +22,11 @@ from libc.errno cimport (
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastcore.compiled.buffer cimport buffer_drop, buffer_free, buffer_length
-from fastcore.compiled.connection cimport Connection
+from fastcore.compiled.channel cimport NOT_WATCHED, Channel
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.system cimport (
     AF_UNIX,
-    CLOCK_MONOTONIC,
     EPOLL_CLOEXEC,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -51,7 +50,6 @@ from fastcore.compiled.system cimport (
     SOL_SOCKET,
     TCP_NODELAY,
     accept4,
-    clock_gettime,
     close,
     epoll_create1,
     epoll_ctl,
@@ -60,6 +58,7 @@ from fastcore.compiled.system cimport (
     fastcore_peer,
     getnameinfo,
     getsockopt,
+    now,
     recv,
     send,
     setsockopt,
@@ -67,17 +66,14 @@ from fastcore.compiled.system cimport (
     sockaddr,
     sockaddr_storage,
     socklen_t,
-    timespec,
 )
 
 import os
 import socket
-from collections import deque
 
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS
 from fastcore.log import LimitedLog, stderr_log, unfailing
-from fastcore.pure.exchange import error_page
 
 cdef enum:
     READ_BYTES = 65536       # of one recv()
@@ -87,7 +83,6 @@ cdef enum:
     KEPT_BYTES = 1 << 17     # of memory for output that an idle connection keeps
     REPLY_BYTES = 1 << 20    # of management answers waiting for a peer that does not read
     MAX_WAIT = 3600          # seconds of one epoll_wait()
-    NOT_WATCHED = -1
     PHASE_IDLE = 0
     PHASE_PARAMS = 1
     PHASE_BODY = 2
@@ -99,80 +94,6 @@ PUMP_BATCH = CHUNKS
 MAX_REPLY_BYTES = REPLY_BYTES
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
-
-
-cdef double now() noexcept nogil:
-    """Seconds on the monotonic clock."""
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return time.tv_sec + time.tv_nsec * 1e-9
-
-
-cdef class Channel(Connection):
-    """One accepted connection: the protocol's state, its socket, and the requests being answered on it."""
-
-    cdef int fd
-    cdef int interest          # what epoll watches for us
-    cdef object ready          # Requests whose input is complete, application not called yet; None where there is none
-    cdef object answering      # Exchanges that are not finished; None where there is none
-    cdef bint eof              # the peer will send no more; it may still read
-    cdef bint lingering
-    cdef bint closed
-    cdef int watched_phase
-    cdef double since          # seconds: when this phase began, or made progress
-
-    def __init__(self, int fd, limits, workers):
-        Connection.__init__(self, limits, workers=workers)
-        self.fd = fd
-        self.interest = NOT_WATCHED
-        self.ready = deque()
-        self.answering = deque()
-        self.watched_phase = PHASE_PARAMS
-        self.since = now()
-
-    cpdef on_request(self, Request request):
-        pass
-
-    cpdef on_body(self, Request request, bytes data):
-        try:
-            request.store_body(data, self.limits)
-        except OSError:  # no room for the temporary file
-            self.on_refusal(request, 507)
-
-    cpdef on_body_end(self, Request request):
-        try:
-            request.finish_body()
-        except OSError:  # what was written last did not fit
-            self.on_refusal(request, 507)
-        else:
-            self.ready.append(request)
-
-    cpdef on_refusal(self, Request request, int status):
-        head, text = error_page(status)
-        self.send_stdout(request.request_id, head + text)
-        self.end_request(request.request_id)
-        request.close()
-
-    cpdef on_abort(self, Request request):
-        cdef Exchange exchange
-        for exchange in list(self.answering):
-            if exchange.request is request:
-                self.answering.remove(exchange)
-                exchange.close()
-        if request in self.ready:
-            self.ready.remove(request)
-        request.close()
-
-    cdef int abandon(self) except -1:
-        """The connection is gone: every answer is closed, every body freed."""
-        cdef Exchange exchange
-        while self.answering:
-            exchange = self.answering.popleft()
-            exchange.close()
-            exchange.request.close()
-        while self.ready:
-            (<Request>self.ready.popleft()).close()
-        return 0
 
 
 cdef class WorkerLoop:

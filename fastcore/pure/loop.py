@@ -11,15 +11,14 @@ import select
 import socket
 import struct
 import time
-from collections import deque
 from collections.abc import Collection
 
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.log import LimitedLog, Log, stderr_log, unfailing
-from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS, Connection
-from fastcore.pure.exchange import Exchange, NativeApplication, error_page
-from fastcore.pure.request import Request
+from fastcore.pure.channel import NOT_WATCHED, Channel
+from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS
+from fastcore.pure.exchange import Exchange, NativeApplication
 
 READ_SIZE = 65536  # bytes of one recv()
 ACCEPT_BATCH = 64  # connections taken before the others are looked at
@@ -27,7 +26,6 @@ PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 EPOLLEXCLUSIVE = 1 << 28
-NOT_WATCHED = -1
 LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
 MAX_WAIT = 3600.0  # seconds of one epoll_wait()
@@ -46,65 +44,6 @@ _ITS_TROUBLE = (
     errno.EPROTO,
     errno.ETIMEDOUT,
 )
-
-
-class Channel(Connection):
-    """One accepted connection: the protocol's state, its socket, and the requests being answered on it."""
-
-    def __init__(self, sock: socket.socket, limits: Limits, workers: int) -> None:
-        super().__init__(limits, workers=workers)
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.interest = NOT_WATCHED  # what epoll watches for us
-        self.unsent = memoryview(b"")
-        self.ready: deque[Request] = deque()  # input complete, application not called yet
-        self.answering: deque[Exchange] = deque()
-        self.eof = False  # the peer will send no more; it may still read
-        self.lingering = False
-        self.closed = False
-        self.watched_phase = PHASE_PARAMS
-        self.since = time.monotonic()  # seconds: when this phase began, or made progress
-
-    def on_request(self, request: Request) -> None:
-        pass
-
-    def on_body(self, request: Request, data: bytes) -> None:
-        try:
-            request.store_body(data, self.limits)
-        except OSError:  # no room for the temporary file
-            self.on_refusal(request, 507)
-
-    def on_body_end(self, request: Request) -> None:
-        try:
-            request.finish_body()
-        except OSError:  # what was written last did not fit
-            self.on_refusal(request, 507)
-        else:
-            self.ready.append(request)
-
-    def on_refusal(self, request: Request, status: int) -> None:
-        head, text = error_page(status)
-        self.send_stdout(request.request_id, head + text)
-        self.end_request(request.request_id)
-        request.close()
-
-    def on_abort(self, request: Request) -> None:
-        for exchange in list(self.answering):
-            if exchange.request is request:
-                self.answering.remove(exchange)
-                exchange.close()
-        if request in self.ready:
-            self.ready.remove(request)
-        request.close()
-
-    def abandon(self) -> None:
-        """The connection is gone: every answer is closed, every body freed."""
-        while self.answering:
-            exchange = self.answering.popleft()
-            exchange.close()
-            exchange.request.close()
-        while self.ready:
-            self.ready.popleft().close()
 
 
 class WorkerLoop:

@@ -424,6 +424,7 @@ def test_a_browser_that_leaves_ends_the_request_at_the_back_end() -> None:
             connection.sendall(b"GET /x HTTP/1.1\r\nHost: wall.localhost\r\n\r\n")
             received = b""
             while b"event" not in received:  # head and event may come together
-                assert (piece := connection.recv(65536))
+                piece = connection.recv(65536)
+                assert piece
                 received += piece
         assert gone.wait(20)

@@ -52,6 +52,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.server",), ("fastcore.cgi",)),
     (("fastcore.workers",),),
     (("fastcore.loop",), ("fastcore.client",)),
+    (("fastcore.channel",),),
     (("fastcore.exchange",),),
     (("fastcore.wsgi",), ("fastcore.connection",)),
     (("fastcore.events",),),

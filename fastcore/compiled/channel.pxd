@@ -1,0 +1,25 @@
+from fastcore.compiled.connection cimport Connection
+from fastcore.compiled.request cimport Request
+
+
+cdef enum:
+    NOT_WATCHED = -1
+
+
+cdef class Channel(Connection):
+    cdef int fd
+    cdef int interest          # what epoll watches for us
+    cdef object ready          # Requests whose input is complete, application not called yet; None where there is none
+    cdef object answering      # Exchanges that are not finished; None where there is none
+    cdef bint eof              # the peer will send no more; it may still read
+    cdef bint lingering
+    cdef bint closed
+    cdef int watched_phase
+    cdef double since          # seconds: when this phase began, or made progress
+
+    cpdef on_request(self, Request request)
+    cpdef on_body(self, Request request, bytes data)
+    cpdef on_body_end(self, Request request)
+    cpdef on_refusal(self, Request request, int status)
+    cpdef on_abort(self, Request request)
+    cdef int abandon(self) except -1

@@ -1,0 +1,74 @@
+"""One accepted connection: the protocol's state, its socket, and the requests that are being answered on it.
+
+What the records say is acted upon at once. No bytes are read or written here (see loop). The twin is
+fastcore.pure.channel.
+"""
+
+from fastcore.compiled.connection cimport Connection
+from fastcore.compiled.exchange cimport Exchange
+from fastcore.compiled.request cimport Request
+from fastcore.compiled.system cimport now
+
+from collections import deque
+
+from fastcore.pure.exchange import error_page
+
+cdef enum:
+    PHASE_PARAMS = 1
+
+
+cdef class Channel(Connection):
+    """One accepted connection: the protocol's state, its socket, and the requests being answered on it."""
+
+    def __init__(self, int fd, limits, workers):
+        Connection.__init__(self, limits, workers=workers)
+        self.fd = fd
+        self.interest = NOT_WATCHED
+        self.ready = deque()
+        self.answering = deque()
+        self.watched_phase = PHASE_PARAMS
+        self.since = now()
+
+    cpdef on_request(self, Request request):
+        pass
+
+    cpdef on_body(self, Request request, bytes data):
+        try:
+            request.store_body(data, self.limits)
+        except OSError:  # no room for the temporary file
+            self.on_refusal(request, 507)
+
+    cpdef on_body_end(self, Request request):
+        try:
+            request.finish_body()
+        except OSError:  # what was written last did not fit
+            self.on_refusal(request, 507)
+        else:
+            self.ready.append(request)
+
+    cpdef on_refusal(self, Request request, int status):
+        head, text = error_page(status)
+        self.send_stdout(request.request_id, head + text)
+        self.end_request(request.request_id)
+        request.close()
+
+    cpdef on_abort(self, Request request):
+        cdef Exchange exchange
+        for exchange in list(self.answering):
+            if exchange.request is request:
+                self.answering.remove(exchange)
+                exchange.close()
+        if request in self.ready:
+            self.ready.remove(request)
+        request.close()
+
+    cdef int abandon(self) except -1:
+        """The connection is gone: every answer is closed, every body freed."""
+        cdef Exchange exchange
+        while self.answering:
+            exchange = self.answering.popleft()
+            exchange.close()
+            exchange.request.close()
+        while self.ready:
+            (<Request>self.ready.popleft()).close()
+        return 0
