@@ -93,7 +93,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
     return report
 
 
-@pytest.fixture(params=("compiled", "pure"))
+@pytest.fixture(params=("compiled", "pure"), scope="module")
 def twin(request: pytest.FixtureRequest) -> implementation.Twin:
     """One implementation of fastcore: `twin.records`, `twin.connection`, …; a test that takes it runs on both."""
     if request.param == "compiled":
@@ -104,7 +104,7 @@ def twin(request: pytest.FixtureRequest) -> implementation.Twin:
     return implementation.twin(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def twin_environment(twin: implementation.Twin) -> dict[str, str]:
     """This process's environment for a child that has to run on the same twin as the test."""
     switches = {"pure": "FASTCORE_PURE", "compiled": "FASTCORE_REQUIRE_COMPILED"}

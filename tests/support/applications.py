@@ -80,6 +80,8 @@ def native(request):
             return 200, [("Content-Length", "10")], b"four"
         case "/bad-header":
             return 200, [("X-Evil", "a\r\nSet-Cookie: b")], b""
+        case "/header-name":
+            return 200, [(query, "value")], b""
         case "/bad-status":
             return "200 OK", [], b""
         case "/bad-body":

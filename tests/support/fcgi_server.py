@@ -17,30 +17,45 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Server:
-    """`python -m fastcore` with an application of tests/support/applications.py, on a unix socket of its own."""
+    """`python -m fastcore` with an application of tests/support/applications.py, on a unix socket of its own.
+
+    With `listener`, a listening socket of any family, it is started as web servers do: with it as descriptor 0.
+    """
 
     def __init__(
-        self, directory: Path, environment: Mapping[str, str], application: str = "native", *options: str
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        application: str = "native",
+        *options: str,
+        listener: socket.socket | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.path = directory / "s"
         self.log_path = directory / "log"
-        self.address = f"unix:{self.path}"
+        self.address = "fd:0" if listener else f"unix:{self.path}"
+        self._listener = listener
         self._command = [sys.executable, "-m", "fastcore", "--bind", self.address]
         self._command += ["--interface", "native" if application == "native" else "wsgi", *options]
         self._command += ["--path", str(ROOT / "tests" / "support"), f"applications:{application}"]
-        self._environment = {**environment, "PYTHONPATH": str(ROOT)}
+        self._environment = {**environment, "PYTHONPATH": str(ROOT), **(variables or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process without waiting for its socket."""
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command,
+                env=self._environment,
+                stdin=self._listener or subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def __enter__(self) -> Server:
         self.start()
-        self.wait_for(lambda: self.path.exists(), "the socket")
+        if self._listener is None:
+            self.wait_for(lambda: self.path.exists(), "the socket")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +77,7 @@ class Server:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def wait_for(self, condition, what: str, seconds: float = 15.0) -> None:
+    def wait_for(self, condition, what: str, seconds: float = 20.0) -> None:
         """Look again and again until it is so; fail with the log where it never is."""
         end = time.monotonic() + seconds
         while not condition():
@@ -73,9 +88,10 @@ class Server:
                 raise AssertionError(f"waited {seconds:g} s for {what}:\n{self.log}")
             time.sleep(0.01)
 
-    def connect(self, timeout: float = 10.0) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.connect(str(self.path))  # waits where the queue is full
+    def connect(self, timeout: float = 20.0) -> socket.socket:
+        listener = self._listener
+        sock = socket.socket(listener.family if listener else socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.connect(listener.getsockname() if listener else str(self.path))  # waits where the queue is full
         sock.settimeout(timeout)
         return sock
 
@@ -114,6 +130,45 @@ def read_answer(sock: socket.socket, request_id: int = 1) -> wire.Answer:
             found += wire.records(data[:end])
             data = data[end:]
     return wire.answer(found, request_id)
+
+
+def read_records(sock: socket.socket, count: int) -> list[wire.Record]:
+    """So many whole records; nothing may follow them yet."""
+    data = b""
+    while len(found := whole_records(data)) < count:
+        part = sock.recv(1 << 16)
+        assert part, f"closed after {found!r}"
+        data += part
+    assert wire.records(data) == found
+    return found
+
+
+def whole_records(data: bytes) -> list[wire.Record]:
+    """The records of `data` that are complete; a last one may be cut off."""
+    end = 0
+    while len(data) >= end + 8:
+        size = 8 + int.from_bytes(data[end + 4 : end + 6], "big") + data[end + 6]
+        if len(data) < end + size:
+            break
+        end += size
+    return wire.records(data[:end])
+
+
+def is_cut_off(sock: socket.socket, data: bytes, *, times: int, pause: float = 0.0) -> bool:
+    """Whether the server closes the connection while the same bytes are sent again and again."""
+    for _ in range(times):
+        try:
+            sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+        time.sleep(pause)
+    return False
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of a process's children."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
 
 
 def is_closed(sock: socket.socket) -> bool:

@@ -69,14 +69,16 @@ def request(request_id: int = 1, body: bytes = b"", *, flags: int = KEEP, **para
 def records(data: bytes) -> list[Record]:
     """Split bytes into records; they must be whole, of version 1, and reserved must be 0."""
     found = []
-    while data:
-        assert len(data) >= 8, f"cut off in a header: {data!r}"
-        version, kind, request_id, length, padding, reserved = struct.unpack("!BBHHBB", data[:8])
+    start = 0
+    while start < len(data):
+        assert len(data) >= start + 8, f"cut off in a header: {data[start:]!r}"
+        version, kind, request_id, length, padding, reserved = struct.unpack_from("!BBHHBB", data, start)
         assert version == 1, f"version {version}"
         assert reserved == 0, f"reserved byte {reserved}"
-        assert len(data) >= 8 + length + padding, "cut off in a record"
-        found.append(Record(kind, request_id, data[8 : 8 + length]))
-        data = data[8 + length + padding :]
+        end = start + 8 + length + padding
+        assert len(data) >= end, "cut off in a record"
+        found.append(Record(kind, request_id, data[start + 8 : start + 8 + length]))
+        start = end
     return found
 
 
