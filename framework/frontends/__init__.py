@@ -1,1 +1,1 @@
-"""Front ends: what stands between the browser and the back ends. One module each; see `lighttpd.generate`."""
+"""Front ends: what stands between the browser and the back ends. One module each; see `servers`."""

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from framework.frontends.media import MEDIA_TYPES
 from framework.site.schema import Host, Mount, Site
 
-PROGRAM: Final = "lighttpd"
-MINIMUM_VERSION: Final = (1, 4, 69)
 MAX_HEADER_BYTES: Final = 16 * 1024
 """Bytes of a request's head; more is answered with 431."""
 MAX_CONNECTIONS: Final = 512
@@ -34,48 +33,6 @@ _MODULES: Final = (
     "mod_fastcgi",
     "mod_staticfile",
 )
-
-_MEDIA_TYPES: Final[Mapping[str, str]] = {
-    ".avif": "image/avif",
-    ".bin": "application/octet-stream",
-    ".bz2": "application/x-bzip2",
-    ".css": "text/css; charset=utf-8",
-    ".csv": "text/csv; charset=utf-8",
-    ".gif": "image/gif",
-    ".gz": "application/gzip",
-    ".htm": "text/html; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".ico": "image/x-icon",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".map": "application/json",
-    ".md": "text/markdown; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".mp3": "audio/mpeg",
-    ".mp4": "video/mp4",
-    ".ogg": "audio/ogg",
-    ".otf": "font/otf",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".tar": "application/x-tar",
-    ".ttf": "font/ttf",
-    ".txt": "text/plain; charset=utf-8",
-    ".wasm": "application/wasm",
-    ".wav": "audio/wav",
-    ".webm": "video/webm",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-    ".xhtml": "application/xhtml+xml",
-    ".xml": "application/xml",
-    ".xz": "application/x-xz",
-    ".zip": "application/zip",
-    "": "application/octet-stream",
-}
 
 
 def generate(
@@ -197,8 +154,8 @@ def _requests() -> list[str]:
 
 
 def _static_defaults() -> list[str]:
-    width = max(len(quote(suffix)) for suffix in _MEDIA_TYPES)
-    types = [f"  {quote(suffix):<{width}} => {quote(media_type)}," for suffix, media_type in _MEDIA_TYPES.items()]
+    width = max(len(quote(suffix)) for suffix in MEDIA_TYPES)
+    types = [f"  {quote(suffix):<{width}} => {quote(media_type)}," for suffix, media_type in MEDIA_TYPES.items()]
     return [
         "# Static files: no listing of folders, no way out of them by symbolic links.",
         'server.follow-symlink = "disable"',

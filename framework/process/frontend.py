@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from framework.process.runfiles import kill_session, write_file
 if TYPE_CHECKING:
     from framework.site.schema import Listen, Site
 
-__all__ = ["FrontendError", "accepts", "check_port_is_free", "write_configuration"]
+__all__ = ["FrontendError", "accepts", "check_port_is_free", "graceful_end", "write_configuration"]
 
 CHECK_TIMEOUT = 10.0
 """Seconds that the front end's own checker may take."""
@@ -58,13 +59,24 @@ def write_configuration(site: Site, part: Part) -> None:
 
     Raises FrontendError with what it said.
     """
-    from framework.frontends import lighttpd
+    from framework.frontends.servers import SERVERS
 
-    write_file(site.frontend_configuration, lighttpd.generate(site).encode(), 0o644)
-    program = part.argv[0]
-    status, said = _run_checker(replace(part, argv=(program, "-tt", "-f", str(site.frontend_configuration))))
+    server, file = SERVERS[site.frontend], site.frontend_configuration
+    try:
+        text = server.generate(site)
+    except ValueError as error:
+        raise FrontendError(f"{site.file}: {error}") from None
+    write_file(file, text.encode(errors="surrogateescape"), 0o644)
+    status, said = _run_checker(replace(part, argv=server.check_command(part.argv[0], file)))
     if status != 0:
         raise FrontendError(f"{site.frontend} refuses the configuration made from {site.file}: {said}")
+
+
+def graceful_end(site: Site) -> signal.Signals:
+    """The signal after which the site's front end finishes its requests and ends."""
+    from framework.frontends.servers import SERVERS
+
+    return SERVERS[site.frontend].graceful_end
 
 
 def _run_checker(part: Part) -> tuple[int, str]:

@@ -96,13 +96,15 @@ def _first_unprivileged_port() -> int:
 def frontend_part(site: Site) -> Part:
     """The front end of a site, run by the supervisor in the foreground."""
     privileges = frontend_privileges(site)
+    from framework.frontends.servers import SERVERS
+
     program = find_program(site.frontend)
     trees = [Tree(str(host.static)) for host in site.hosts if host.static is not None]
     trees += [Tree(str(site.run_directory)), Tree(str(site.frontend_directory), writable=True)]
     part = Part(
         name=site.frontend,
         kind="frontend",
-        argv=(program, "-D", "-f", str(site.frontend_configuration)),
+        argv=SERVERS[site.frontend].command(program, site.frontend_configuration),
         privileges=privileges,
         directory="/",
         variables={},

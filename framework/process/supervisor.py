@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework.process import control, linux, notify
 from framework.process.child import Child
-from framework.process.frontend import accepts, check_port_is_free, write_configuration
+from framework.process.frontend import accepts, check_port_is_free, graceful_end, write_configuration
 from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, sealed_file
 from framework.process.logs import Output
 from framework.process.parts import URLS_FD, frontend_privileges, parts_of
@@ -268,7 +268,7 @@ class Supervisor:
         self._stopping = reason
         self.say(f"{reason}: stopping")
         notify.send("STOPPING=1")
-        self._order_end(self._children[0], signal.SIGINT, FRONTEND_GRACE)
+        self._order_end(self._children[0], graceful_end(self.site), FRONTEND_GRACE)
         for child in self._children:
             if child.health.resting:
                 child.health.enter("stopped", time.time())

@@ -24,7 +24,7 @@ from framework.site.values import Refused
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_HOSTS: Final = 256
 MAX_BACKENDS: Final = 256
-FRONTENDS: Final = ("lighttpd",)
+FRONTENDS: Final = ("lighttpd", "nginx")
 DEFAULT_LISTEN: Final = Listen("127.0.0.1", 8080)
 DEFAULT_MAX_REQUEST_SIZE: Final = 16 * 1024 * 1024
 DEFAULT_HEADERS: Final[Mapping[str, str]] = {

@@ -11,8 +11,8 @@ from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 
 import pytest
+from frontend_site import Answer, FrontEndSite
 from gateway_site import GatewaySite
-from lighttpd_site import Answer, LighttpdSite
 from scripted_fcgi import HEAD, Peer, end, serving, stderr, stdout
 
 from framework.frontends.gateway import Trouble
@@ -77,10 +77,10 @@ def gateway() -> Iterator[GatewaySite]:
 
 
 @pytest.fixture(scope="module")
-def lighttpd() -> Iterator[LighttpdSite]:
+def lighttpd() -> Iterator[FrontEndSite]:
     if shutil.which("lighttpd", path="/usr/sbin:/usr/local/sbin") is None:
         pytest.skip("lighttpd is not installed (Debian: lighttpd)")
-    with LighttpdSite(write_site) as site:
+    with FrontEndSite(write_site) as site:
         yield site
 
 
@@ -90,7 +90,7 @@ ACCIDENTAL = {"REMOTE_PORT", "SERVER_PORT", "SERVER_SOFTWARE", "HTTP_CONNECTION"
 """Parameters that differ from start to start, or that say nothing which the others do not say."""
 
 
-def told(answer: Answer, site: GatewaySite | LighttpdSite) -> object:
+def told(answer: Answer, site: GatewaySite | FrontEndSite) -> object:
     """What the responder got, without what differs for good reason."""
     if answer.status != 200:
         return answer.status
@@ -136,7 +136,7 @@ SAME = [
 @pytest.mark.parametrize(("host", "path", "headers", "method", "body"), SAME)
 def test_back_ends_are_told_what_lighttpd_tells_them(
     gateway: GatewaySite,
-    lighttpd: LighttpdSite,
+    lighttpd: FrontEndSite,
     host: str,
     path: str,
     headers: tuple[str, ...],
@@ -172,7 +172,7 @@ COMPARED = ("Content-Type", "Cache-Control", "Location", "Content-Security-Polic
 @pytest.mark.parametrize("path", STATIC)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_static_files_are_served_as_lighttpd_serves_them(
-    gateway: GatewaySite, lighttpd: LighttpdSite, path: str, method: str
+    gateway: GatewaySite, lighttpd: FrontEndSite, path: str, method: str
 ) -> None:
     ours, theirs = gateway.get("localhost", path, method=method), lighttpd.get("localhost", path, method=method)
     if theirs.status in (403, 404):
@@ -187,7 +187,7 @@ def test_static_files_are_served_as_lighttpd_serves_them(
         assert ours.headers["Content-Length"] == theirs.headers["Content-Length"]
 
 
-def _local(value: str | None, site: GatewaySite | LighttpdSite) -> str | None:
+def _local(value: str | None, site: GatewaySite | FrontEndSite) -> str | None:
     return value and value.removeprefix("http://localhost").removeprefix(f":{site.port}")
 
 

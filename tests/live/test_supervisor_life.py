@@ -207,10 +207,15 @@ def test_the_summary_says_who_runs_as_whom_and_what_to_open(site: RunningSite) -
 # ---- sites of their own: they are stopped and killed
 
 
+either_front_end = pytest.mark.parametrize("small", ["lighttpd", "nginx"], indirect=True)
+
+
 @pytest.fixture
-def small() -> Iterator[RunningSite]:
+def small(request: pytest.FixtureRequest) -> Iterator[RunningSite]:
+    """One back end; behind lighttpd unless the test says otherwise."""
     folder = open_folder(Path())
     site = RunningSite(folder)
+    site.site_keys["frontend"] = getattr(request, "param", "lighttpd")
     site.add_backend("one")
     try:
         site.setup()
@@ -224,6 +229,7 @@ def parts(site: RunningSite) -> list[int]:
     return [pid for part in site.status()["parts"] for pid in part["processes"]]
 
 
+@either_front_end
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_and_leaves_nothing(small: RunningSite, number: signal.Signals) -> None:
     small.start()
@@ -260,6 +266,7 @@ def test_sitectl_stop_returns_when_all_has_ended(small: RunningSite) -> None:
     assert "the site does not run" in again.stderr
 
 
+@either_front_end
 def test_a_request_that_is_being_answered_is_finished_before_the_stop(small: RunningSite) -> None:
     small.start()
     answers: list[tuple[int, str]] = []
@@ -296,12 +303,14 @@ def impatient(site: RunningSite) -> None:
         pass
 
 
+@either_front_end
 def test_after_kill_9_nothing_runs_on_and_a_new_run_starts_cleanly(small: RunningSite) -> None:
     small.start()
     small.text("/one/child")
     pids = parts(small)
+    children = [part["pid"] for part in small.status()["parts"]]
     small.stop(signal.SIGKILL)
-    eventually("the direct children are gone", lambda: not any(alive(pid) for pid in pids[:2]))
+    eventually("the direct children are gone", lambda: not any(alive(pid) for pid in children))
     assert (small.run_directory / "sockets" / "one.sock").exists()
     small.start()
     assert small.get("/one/")[0] == 200
@@ -346,3 +355,22 @@ def test_a_back_end_that_gives_no_sign_of_life_after_its_repair_comes_back(small
     assert error.endswith(f"({small.folder}/code/appl.py:1)")
     small.write_code("appl.py", good)
     eventually("one serves", lambda: small.get("/one/")[0] == 200)
+
+
+def test_nginx_runs_as_its_user_serves_and_comes_back(small: RunningSite) -> None:
+    small.site_keys["frontend"] = "nginx"
+    small.write_site()
+    small.start()
+    before = small.part("nginx")
+    assert len(before["processes"]) == 2  # its master and its worker
+    for pid in before["processes"]:
+        assert os.stat(f"/proc/{pid}").st_uid == uid("www-data")
+        assert re.search(r"^CapEff:\t0+$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert small.text("/static/hello.txt") == "hello"
+    assert small.text("/one/").split()[0] == str(uid(small.user_of("one")))
+    os.kill(before["pid"], signal.SIGKILL)
+    eventually("nginx is back", lambda: (part := small.part("nginx"))["state"] == "ready" and part["restarts"] == 1)
+    assert small.text("/one/").split()[0] == str(uid(small.user_of("one")))
+    assert not any(alive(pid) for pid in before["processes"])
+    assert not any("nginx[" in line for line in small.said().splitlines())  # it has nothing to complain about
+    assert small.stop() == 0

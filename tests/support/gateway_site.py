@@ -1,4 +1,4 @@
-"""The development gateway over a site, with the responders and the HTTP client of `lighttpd_site`."""
+"""The development gateway over a site, with the responders and the HTTP client of `frontend_site`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
 
-from lighttpd_site import Answer, Echo
+from frontend_site import Answer, Echo
 
 from framework.frontends.gateway import Gateway, Trouble
 from framework.process.development import http_server, open_listener

@@ -106,7 +106,7 @@ def test_a_wrong_command_line_is_two_lines_and_status_2(
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("command", [["config", "lighttpd"], ["urls"]])
+@pytest.mark.parametrize("command", [["config", "lighttpd"], ["config", "nginx"], ["urls"]])
 def test_a_wrong_site_file_is_listed_and_status_1(
     folder: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,10 +124,11 @@ def test_there_is_no_traceback_for_a_file_that_is_not_there(folder: Path, capsys
     assert "nowhere.toml: error: no such file" in capsys.readouterr().err
 
 
-def test_it_runs_as_a_program_of_its_own(folder: Path) -> None:
-    done = sitectl("config", "lighttpd", cwd=folder)
+@pytest.mark.parametrize("server", ["lighttpd", "nginx"])
+def test_it_runs_as_a_program_of_its_own(folder: Path, server: str) -> None:
+    done = sitectl("config", server, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith('# lighttpd for the site "cli"')
+    assert done.stdout.startswith(f'# {server} for the site "cli"')
 
 
 def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""lighttpd's own parser reads the generated configuration as it was meant, whatever the site's values hold."""
+"""The servers' own parsers take the generated configuration as it was meant, whatever the site's values hold."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from framework.frontends.check import find_program
+from framework.frontends.check import check_frontend, find_program
 from framework.frontends.lighttpd import generate, quote
+from framework.frontends.servers import SERVERS
 from framework.site.schema import Backend, Host, Listen, Mount, Site
 
 PROGRAM = find_program("lighttpd")
-if PROGRAM is None:
-    pytest.skip("lighttpd is not installed (make test installs it)", allow_module_level=True)
+if PROGRAM is None or find_program("nginx") is None:
+    pytest.skip("lighttpd or nginx is not installed (make test installs it)", allow_module_level=True)
 
 HOST = Host("plain.localhost", ("alias.localhost",), default=True, static=Path("/srv/static"), headers={"X-One": "1"})
 
@@ -72,8 +73,20 @@ def test_lighttpd_reads_each_value_back(
     assert shape(printed) == shape(parsed(folder, generate(make_site(plain))))
 
 
+@settings(max_examples=30)
+@given(static=AWKWARD, header=AWKWARD, prefix=st.from_regex(r"[A-Za-z0-9._~-]{1,20}", fullmatch=True))
+def test_nginx_accepts_each_value(
+    tmp_path_factory: pytest.TempPathFactory, static: str, header: str, prefix: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    path = Path("/srv", static.replace("/", "") + "x")
+    site = make_site(replace(HOST, static=path, headers={"X-One": header}, mounts=(Mount("", f"/{prefix}", "one"),)))
+    assert check_frontend(replace(site, frontend="nginx", run_directory=folder)) == []
+
+
+@pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("count", [1, 256])
-def test_many_hosts_are_accepted(tmp_path: Path, count: int) -> None:
+def test_many_hosts_are_accepted(count: int, server: str) -> None:
     hosts = tuple(
         replace(
             HOST,
@@ -84,9 +97,4 @@ def test_many_hosts_are_accepted(tmp_path: Path, count: int) -> None:
         )
         for number in range(count)
     )
-    file = tmp_path / "lighttpd.conf"
-    file.write_text(generate(replace(make_site(HOST), hosts=hosts), upload_directory=tmp_path))
-    done = subprocess.run(
-        [str(PROGRAM), "-tt", "-f", str(file)], capture_output=True, text=True, timeout=20, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert check_frontend(replace(make_site(HOST), hosts=hosts, frontend=server)) == []

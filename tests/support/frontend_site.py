@@ -1,4 +1,4 @@
-"""A real lighttpd over the generated configuration, as an unprivileged user, and responders that tell what they got."""
+"""A real web server over its generated configuration, unprivileged, and responders that tell what they got."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
 
-from framework.frontends import lighttpd
 from framework.frontends.check import find_program
+from framework.frontends.servers import SERVERS
 from framework.site import Site, load
 
 UNPRIVILEGED = "nobody"
@@ -143,16 +143,18 @@ class Answer:
         return value
 
 
-class LighttpdSite:
-    """lighttpd for a site file made by `write(folder)`, which returns it; everything in one folder of its own."""
+class FrontEndSite:
+    """lighttpd or nginx for a site file made by `write(folder)`, which returns it; everything in one folder."""
 
-    def __init__(self, write: Callable[[Path], Path]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="lt-"))
+    def __init__(self, write: Callable[[Path], Path], server: str = "lighttpd") -> None:
+        self.server = SERVERS[server]
+        self.folder = Path(tempfile.mkdtemp(prefix="fe-"))
         self.folder.chmod(0o755)
         self.port = free_port()
         file = write(self.folder)
         run = self.folder / "run"
         overrides = {
+            "frontend": server,
             "listen": f"127.0.0.1:{self.port}",
             "run_directory": str(run),
             "state_directory": f"{self.folder}/state",
@@ -164,19 +166,19 @@ class LighttpdSite:
         if self.user:
             os.chown(self.site.frontend_directory, pwd.getpwnam(self.user).pw_uid, -1)
         self.configuration = self.site.frontend_configuration
-        self.configuration.write_text(lighttpd.generate(self.site))
+        self.configuration.write_text(self.server.generate(self.site))
         self.log = self.folder / "log"
         self.echo = Echo({name: self.site.socket_path(name) for name in self.site.backends if name != "down"})
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> LighttpdSite:
+    def __enter__(self) -> FrontEndSite:
         self.echo.start()
-        program = find_program("lighttpd")
+        program = find_program(self.server.name)
         assert program
         privileges = {"user": self.user, "group": "nogroup", "extra_groups": []} if self.user else {}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [program, "-D", "-f", str(self.configuration)],
+                self.server.command(program, self.configuration),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,313 @@
+"""A site as a configuration of nginx 1.22 or later: the same site as `lighttpd` makes, told to another server.
+
+`generate` gives the whole file as text, commented for the person who reads it; the same site gives the same text.
+Nothing of the site file can end a string, add a directive or become a variable: every value goes through `quote` or
+`literal`, every name in a pattern through `re.escape`. Nothing is started or written here.
+
+nginx runs in the foreground as its own user already (there is no `user` directive), writes its log to standard error,
+and keeps what it must write in the site's `frontend_directory`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from framework.frontends.media import MEDIA_TYPES
+from framework.site.schema import Backend, Host, Mount, Site
+
+MAX_CONNECTIONS: Final = 512
+IDLE_SECONDS: Final = 60
+"""Seconds a client may be silent within a request."""
+ANSWER_SECONDS: Final = 3600
+"""Seconds a back end may be silent within an answer: a stream of events may be."""
+KEPT_CONNECTIONS: Final = 16
+"""Idle connections that are kept to one back end."""
+MAX_TOKEN_BYTES: Final = 4000
+"""nginx reads its configuration in pieces of 4096 bytes, and no string may be longer than one."""
+
+_HIDDEN: Final = r"/\.(?!well-known/)"
+_HOST_HEADER: Final = r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?\z"
+_PARAMS: Final = (
+    ("GATEWAY_INTERFACE", "CGI/1.1"),
+    ("SERVER_SOFTWARE", "nginx"),
+    ("SERVER_PROTOCOL", "$server_protocol"),
+    ("SERVER_NAME", "$server_name"),
+    ("SERVER_ADDR", "$server_addr"),
+    ("SERVER_PORT", "$server_port"),
+    ("REMOTE_ADDR", "$remote_addr"),
+    ("REMOTE_PORT", "$remote_port"),
+    ("REQUEST_METHOD", "$request_method"),
+    ("REQUEST_SCHEME", "$scheme"),
+    ("REQUEST_URI", "$request_uri"),
+    ("QUERY_STRING", "$query_string"),
+    ("SCRIPT_NAME", "$mounted"),
+    ("PATH_INFO", "$below"),
+    ("DOCUMENT_ROOT", "$document_root"),
+    ("SCRIPT_FILENAME", "$document_root$mounted"),
+)
+_PARAMS_IF_NOT_EMPTY: Final = (
+    ("HTTPS", "$https"),
+    ("CONTENT_TYPE", "$content_type"),
+    ("CONTENT_LENGTH", "$content_length"),
+    ("HTTP_HOST", "$authority"),
+    ("HTTP_PROXY", ""),
+)
+_NOT_FOR_APPLICATIONS: Final = ("X-Accel-Redirect", "X-Accel-Buffering", "X-Accel-Charset", "X-Accel-Limit-Rate")
+
+
+def generate(
+    site: Site,
+    *,
+    pid_file: Path | None = None,
+    upload_directory: Path | None = None,
+) -> str:
+    """The complete configuration of `site` for nginx.
+
+    pid_file          where nginx writes its process id (default: ``nginx.pid`` in `site.frontend_directory`)
+    upload_directory  where it keeps request bodies on their way to a back end (default: `site.frontend_directory`)
+
+    Both folders must exist and belong to the front end's user when nginx starts. Raises ValueError for a value that
+    nginx's syntax cannot carry; `framework.site.load` lets none through but for text of more than 4000 bytes.
+
+    >>> Path("nginx.conf").write_text(generate(site))
+    """
+    pid_file = pid_file or site.frontend_directory / "nginx.pid"
+    upload_directory = upload_directory or site.frontend_directory
+    sections = [
+        _general(),
+        _temporary(upload_directory),
+        _limits(site),
+        _requests(),
+        _params(),
+        _static_defaults(),
+        *(_upstream(site, backend) for backend in site.backends.values()),
+        *(_host(site, host) for host in site.hosts),
+    ]
+    inner = "\n\n".join("\n".join(f"    {line}" if line else "" for line in lines) for lines in sections)
+    return "\n".join([*_head(site, pid_file), "http {", inner, "}", ""])
+
+
+def quote(text: str) -> str:
+    r"""`text` as a string of nginx's configuration syntax, where the directive knows no variables.
+
+    A backslash before a quote, a backslash, n, r or t is special there; all are doubled. Raises ValueError for control
+    characters and for more than MAX_TOKEN_BYTES.
+
+    >>> quote('say "hi"')
+    '"say \\"hi\\""'
+    """
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
+        raise ValueError(f"a string of nginx's configuration cannot hold control characters: {text!r}")
+    quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if len(quoted.encode(errors="surrogateescape")) > MAX_TOKEN_BYTES:
+        raise ValueError(f"a string of nginx's configuration cannot be longer than {MAX_TOKEN_BYTES} bytes")
+    return quoted
+
+
+def literal(text: str) -> str:
+    """`text` as a string where the directive knows variables: a dollar, which cannot be quoted, becomes a variable.
+
+    >>> literal("$1")
+    '"${dollar}1"'
+    """
+    return quote(text).replace("$", "${dollar}")
+
+
+def _head(site: Site, pid_file: Path) -> list[str]:
+    return [
+        f"# nginx for the site {quote(site.name)}. Generated from its site file by sitectl: change that, not this.",
+        "# Syntax check: nginx -t -c FILE. Runs in the foreground, as its own user from the start: so there is no user",
+        "# directive here, and the log goes to standard error.",
+        "daemon off;",
+        "worker_processes 1;",
+        f"worker_rlimit_nofile {MAX_CONNECTIONS * 2 + 128};",
+        "worker_shutdown_timeout 5s;",
+        f"pid {quote(str(pid_file))};",
+        "error_log stderr error;",
+        "events {",
+        "    # A connection of a client, and one to its back end.",
+        f"    worker_connections {MAX_CONNECTIONS * 2 + 64};",
+        "}",
+    ]
+
+
+def _general() -> list[str]:
+    return [
+        "access_log off;",
+        "log_not_found off;",
+        "# The version of the server is nobody's business (its name cannot be left out).",
+        "server_tokens off;",
+        "absolute_redirect off;",
+        "sendfile on;",
+        "server_names_hash_bucket_size 512;",
+        "server_names_hash_max_size 8192;",
+        "# A dollar for strings in which it would begin a variable.",
+        'geo $dollar { default "$"; }',
+    ]
+
+
+def _temporary(directory: Path) -> list[str]:
+    lines = [
+        "# Request bodies are complete before a back end sees them; large ones wait in this folder.",
+        "fastcgi_request_buffering on;",
+        f"client_body_temp_path {quote(str(directory / 'body'))};",
+        "client_body_buffer_size 64k;",
+    ]
+    unused = ("fastcgi", "proxy", "uwsgi", "scgi")
+    lines.append("# Made at the start, whether used or not.")
+    lines += [f"{name}_temp_path {quote(str(directory / name))};" for name in unused]
+    return [
+        *lines,
+        "# Answers go out as they come; a slow client slows the back end down and fills no disk.",
+        "fastcgi_buffering off;",
+        "fastcgi_max_temp_file_size 0;",
+    ]
+
+
+def _limits(site: Site) -> list[str]:
+    return [
+        "# Limits. All parameters of a request must fit one FastCGI record of 65535 bytes.",
+        f"client_max_body_size {site.max_request_size};",
+        "client_header_buffer_size 1k;",
+        "large_client_header_buffers 2 16k;",
+        f"client_header_timeout {IDLE_SECONDS}s;",
+        f"client_body_timeout {IDLE_SECONDS}s;",
+        "send_timeout 360s;",
+        "keepalive_timeout 10s;",
+        "keepalive_requests 1000;",
+        "fastcgi_connect_timeout 8s;",
+        f"fastcgi_send_timeout {IDLE_SECONDS}s;",
+        f"fastcgi_read_timeout {ANSWER_SECONDS}s;",
+        "# The head of an answer has to fit this.",
+        "fastcgi_buffer_size 32k;",
+        "fastcgi_buffers 8 32k;",
+    ]
+
+
+def _requests() -> list[str]:
+    absolute = r"~*^[^ ]+ +https?://(?<target>[^/?#]*)"
+    return [
+        "# Paths are decoded and rid of /./, /../ and // before anything is compared. The host of an absolute target",
+        "# goes before the Host header (RFC 9112, 3.2.2).",
+        "map $request $authority {",
+        f"    {quote(absolute)} $target;",
+        "    default $http_host;",
+        "}",
+        "# Refused: a malformed Host header, and control characters in a path, however they are written.",
+        "map $authority $bad_host {",
+        "    default 1;",
+        '    "" 0;',
+        f"    {quote('~^' + _HOST_HEADER)} 0;",
+        "}",
+        "map $request_uri $bad_path {",
+        "    default 0;",
+        f"    {quote('~*^[^?]*%(?:[01][0-9a-f]|7f)')} 1;",
+        "}",
+    ]
+
+
+def _params() -> list[str]:
+    width = max(len(name) for name, _ in (*_PARAMS, *_PARAMS_IF_NOT_EMPTY))
+    return [
+        "# What a back end is told. The site's own locations set $mounted and $below.",
+        *(f"fastcgi_param {name:<{width}} {value};" for name, value in _PARAMS),
+        *(f"fastcgi_param {name:<{width}} {value or quote('')} if_not_empty;" for name, value in _PARAMS_IF_NOT_EMPTY),
+        "# (HTTP_PROXY, empty: many programs would obey a request's Proxy header, CVE-2016-5385.)",
+        "# An application orders nothing here: these headers of its answers mean nothing, and end here.",
+        f"fastcgi_ignore_headers {' '.join(_NOT_FOR_APPLICATIONS)};",
+    ]
+
+
+def _static_defaults() -> list[str]:
+    known = {suffix: media_type for suffix, media_type in MEDIA_TYPES.items() if suffix}
+    width = max(len(quote(media_type)) for media_type in known.values())
+    by_type: dict[str, list[str]] = {}
+    for suffix, media_type in known.items():
+        by_type.setdefault(media_type, []).append(suffix[1:])
+    return [
+        "# Static files: no listing of folders; no way out of them by symbolic links (in each location).",
+        "autoindex off;",
+        "index index.xhtml index.html;",
+        f"default_type {quote(MEDIA_TYPES[''])};",
+        "types {",
+        *(f"    {quote(media_type):<{width}} {' '.join(names)};" for media_type, names in by_type.items()),
+        "}",
+    ]
+
+
+def _upstream_name(site: Site, backend: str) -> str:
+    return quote(f"{site.name}-{backend}")
+
+
+def _upstream(site: Site, backend: Backend) -> list[str]:
+    body = [f"server {quote(f'unix:{site.socket_path(backend.name)}')} max_fails=0;"]
+    if backend.workers == 1:
+        body.append(f"keepalive {KEPT_CONNECTIONS};")
+    else:
+        body.append("# Not kept: of several processes the next free one takes each connection, so no request waits for")
+        body.append("# a busy one while another is idle.")
+    return [f"# The back end {backend.name}.", *_block(f"upstream {_upstream_name(site, backend.name)}", body)]
+
+
+def _host(site: Site, host: Host) -> list[str]:
+    title = f"# {quote(host.name)}{': the default, for unknown names too' if host.default else ''}."
+    address = f"[{site.listen.address}]" if ":" in site.listen.address else site.listen.address
+    body = [
+        f"listen {address}:{site.listen.port}{' default_server' if host.default else ''};",
+        f"server_name {' '.join(map(quote, host.names))};",
+        "if ($bad_host) { return 400; }",
+        "if ($bad_path) { return 400; }",
+        *_headers(host.headers),
+        *(f"fastcgi_hide_header {quote(name)};" for name in host.headers),
+    ]
+    if host.home:
+        body += ["", *_block('location = "/"', [f"return 302 {literal(host.home)};"])]
+    if host.static is not None and host.static_prefix:
+        body += ["", *_static(host, host.static)]
+    for mount in sorted(host.mounts, key=lambda mount: -len(mount.prefix)):
+        if mount.prefix:
+            pattern = rf"(?s)^(?<mounted>{re.escape(mount.prefix)})(?<below>|/.*)\z"
+            body += ["", *_block(f"location ~ {quote(pattern)}", _mount(site, mount))]
+    if host.static is not None and not host.static_prefix:
+        body += ["", *_static(host, host.static)]
+    else:
+        root = next((mount for mount in host.mounts if not mount.prefix), None)
+        rest = ["return 404;"] if root is None else ['set $mounted "";', "set $below $uri;", *_mount(site, root)]
+        body += ["", *_block('location "/"', rest)]
+    return [title, *_block("server", body)]
+
+
+def _mount(site: Site, mount: Mount) -> list[str]:
+    """One back end; a longer prefix comes earlier in the file, and the first that fits is the one that counts."""
+    lines = [f"fastcgi_pass {_upstream_name(site, mount.backend)};"]
+    if site.backends[mount.backend].workers == 1:
+        lines.append("fastcgi_keep_conn on;")
+    return lines
+
+
+def _headers(headers: Mapping[str, str]) -> list[str]:
+    return [f"add_header {quote(name)} {literal(value)} always;" for name, value in headers.items()]
+
+
+def _static(host: Host, folder: Path) -> list[str]:
+    """The static folder, within the part of the host's URLs that is its own."""
+    caching = f"public, max-age={host.static_max_age}" if host.static_max_age else "no-cache"
+    files = [
+        "disable_symlinks on from=$document_root;",
+        "# (A location with headers of its own takes none from the server.)",
+        *_headers({name: value for name, value in host.headers.items() if name.lower() != "cache-control"}),
+        f"add_header Cache-Control {quote(caching)};",
+    ]
+    hidden = ["# Hidden files stay hidden.", *_block(f"location ~ {quote(_HIDDEN)}", ["return 403;"])]
+    if host.static_prefix:
+        prefix = f"{host.static_prefix}/"
+        body = [f"alias {literal(f'{folder}/')};", *files, *hidden]
+        return _block(f"location ^~ {quote(prefix)}", body)
+    return [*hidden, "", *_block('location "/"', [f"root {literal(f'{folder}/')};", *files])]
+
+
+def _block(condition: str, lines: Iterable[str]) -> list[str]:
+    return [f"{condition} {{", *(f"    {line}" if line else "" for line in lines), "}"]
