@@ -32,7 +32,7 @@ def test_line_53_abort_during_stdin_and_after_the_end(connection):
 def test_line_53_abort_while_running_gets_exactly_one_end(server, tmp_path):
     closed = tmp_path / "closed"
     with server.connect() as sock:
-        sock.sendall(wire.request(PATH_INFO="/slow", QUERY_STRING=f"1000,0.01,{closed}"))
+        sock.sendall(wire.request(PATH_INFO="/slow", QUERY_STRING=f"100000,0.01,{closed}"))
         first = sock.recv(100)
         sock.sendall(wire.record(wire.ABORT, 1))
         data = first
@@ -55,7 +55,7 @@ def test_line_54_abort_of_one_leaves_the_others(connection):
 def test_line_54_abort_of_one_multiplexed_request_leaves_the_others(server):
     with server.connect() as sock:
         sock.sendall(
-            wire.request(1, PATH_INFO="/slow", QUERY_STRING="500,0.01")
+            wire.request(1, PATH_INFO="/slow", QUERY_STRING="100000,0.01")
             + wire.request(2, PATH_INFO="/slow", QUERY_STRING="20,0.01")
         )
         sock.recv(10)
@@ -73,7 +73,7 @@ def test_line_55_peer_gone_in_mid_request_closes_the_body_and_kills_nobody(start
     before = server.descriptors()
     for _ in range(5):
         with server.connect() as sock:
-            sock.sendall(wire.request(PATH_INFO="/slow", QUERY_STRING=f"10000,0.01,{closed}"))
+            sock.sendall(wire.request(PATH_INFO="/slow", QUERY_STRING=f"100000,0.01,{closed}"))
             sock.recv(1)
     server.wait_for(lambda: closed.exists() and closed.read_text() == "closed\n" * 5, "close() of five bodies")
     with server.connect() as sock:

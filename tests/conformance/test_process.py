@@ -7,6 +7,8 @@ import resource
 import signal
 import socket
 import stat
+import time
+from contextlib import suppress
 
 import pytest
 import wire
@@ -57,25 +59,27 @@ def test_line_58_descriptor_that_is_no_listener_is_refused(tmp_path, twin_enviro
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_line_60_signal_finishes_what_has_begun_and_exits_0(start, number):
-    server = start()
+def test_line_60_signal_finishes_what_has_begun_and_exits_0(start, tmp_path, number):
+    server, gate = start(), tmp_path / "gate"
     with server.connect() as running, server.connect() as idle:
         idle.sendall(wire.request(PATH_INFO="/hello"))
         assert read_answer(idle).body == b"hello"
-        running.sendall(wire.request(PATH_INFO="/slow", QUERY_STRING="20,0.05"))
+        running.sendall(wire.request(PATH_INFO="/held", QUERY_STRING=str(gate)))
         running.recv(1)
         os.kill(server.pid, number)
         assert is_closed(idle)
         assert server.process.poll() is None
+        gate.touch()
         assert read_to_end(running).endswith(wire.record(wire.END, 1, bytes(8)))
     assert server.process.wait(20) == 0
     assert not server.path.exists()
 
 
-def test_line_60_second_signal_forces(start):
+def test_line_60_second_signal_forces(start, tmp_path):
     server = start()
     with server.connect() as sock, server.connect() as idle:
-        sock.sendall(wire.request(PATH_INFO="/slow", QUERY_STRING="1000,0.05"))
+        sock.sendall(wire.request(PATH_INFO="/held", QUERY_STRING=str(tmp_path / "never")))
+        sock.recv(1)
         idle.sendall(wire.request(PATH_INFO="/hello"))
         assert read_answer(idle).body == b"hello"
         os.kill(server.pid, signal.SIGTERM)
@@ -89,12 +93,13 @@ def test_line_61_accept_survives_running_out_of_descriptors(start):
     server = start()
     server.settle()
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (server.descriptors() + 10, 4096))
+    begun = time.monotonic()
     crowd = [server.connect() for _ in range(40)]
     server.wait_for(lambda: "cannot accept a connection" in server.log, "a word about it")
     for sock in crowd:
         sock.close()
     assert server.ask(PATH_INFO="/hello").body == b"hello"
-    assert server.log.count("cannot accept") < 5
+    assert server.log.count("cannot accept") <= 2 + (time.monotonic() - begun), "it does not pause between attempts"
 
 
 def test_line_61_more_than_1024_descriptors(start):
@@ -152,28 +157,36 @@ def test_line_62_path_that_is_no_socket_is_left_alone(twin_environment, tmp_path
     assert (tmp_path / "s").read_text() == "precious"
 
 
-def test_line_63_time_outs(start):
-    server = start("native", *(f"--limit={name}_timeout=1" for name in ("header", "body", "idle", "write", "linger")))
-    with server.connect() as silent, server.connect() as half, server.connect() as idle, server.connect() as slow:
-        half.sendall(wire.begin() + wire.record(wire.PARAMS, 1, b"\1"))
-        idle.sendall(wire.request(PATH_INFO="/hello"))
-        assert read_answer(idle).body == b"hello"
-        slow.sendall(
-            wire.begin(flags=0)
-            + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "9"})
-            + wire.record(wire.STDIN, 1, b"x")
-        )
+def test_line_63_connection_without_a_whole_request_head_is_closed(start):
+    server = start("native", "--limit=header_timeout=1")
+    with server.connect() as silent, server.connect() as half:
+        with suppress(BrokenPipeError):  # closed already: this test was late
+            half.sendall(wire.begin() + wire.record(wire.PARAMS, 1, b"\1"))
         assert is_closed(silent)
         assert is_closed(half)
-        assert is_closed(idle)
-        assert wire.answer(read_to_end(slow)).status == 408
 
 
 def test_line_63_dripping_params_do_not_hold_a_connection(start):
-    server = start("native", *(f"--limit={name}_timeout=1" for name in ("header", "body", "idle", "write", "linger")))
-    with server.connect() as sock:
+    server = start("native", "--limit=header_timeout=1")
+    with server.connect() as sock, suppress(BrokenPipeError):
         sock.sendall(wire.begin())
-        assert is_cut_off(sock, wire.record(wire.PARAMS, 1, wire.pair(b"A", b"b")), times=200, pause=0.05)
+        assert is_cut_off(sock, wire.record(wire.PARAMS, 1, wire.pair(b"A", b"b")), times=600, pause=0.05)
+
+
+def test_line_63_kept_connection_is_closed_when_it_was_idle_too_long(start):
+    server = start("native", "--limit=idle_timeout=1")
+    with server.connect() as idle:
+        idle.sendall(wire.request(PATH_INFO="/hello"))
+        assert read_answer(idle).body == b"hello"
+        assert is_closed(idle)
+
+
+def test_line_63_body_that_does_not_come_is_a_408(start):
+    server = start("native", "--limit=body_timeout=1", "--limit=linger_timeout=1")
+    with server.connect() as slow:
+        post = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "9"}
+        slow.sendall(wire.begin(flags=0) + wire.params(1, post) + wire.record(wire.STDIN, 1, b"x"))
+        assert wire.answer(read_to_end(slow)).status == 408
 
 
 def test_line_64_nothing_of_one_request_is_seen_by_the_next(server):

@@ -85,7 +85,7 @@ def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def wait_for(path: Path) -> None:
-    for _ in range(500):
+    for _ in range(1500):
         with socket.socket(socket.AF_UNIX) as probe:
             if path.exists() and probe.connect_ex(str(path)) == 0:
                 return

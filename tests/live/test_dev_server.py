@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 PATIENCE = 40.0
 """Seconds after which an expected thing has not happened."""
@@ -73,8 +74,7 @@ class DevelopmentServer:
         self.temporary.chmod(0o1777)
         for name, text in [("site.toml", SITE), ("one.py", ONE.replace("WORD", "first")), ("two.py", TWO)]:
             (self.folder / name).write_text(text)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.log = self.folder / "log"
         self._options = options
         self._account = {"user": "nobody", "group": "nogroup", "extra_groups": []}

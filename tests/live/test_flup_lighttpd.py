@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from flup_server import ROOT
+from ports import free_port
 
 SCRIPT_TEXT = """\
 import os, sys
@@ -54,9 +55,7 @@ def site(tmp_path, twin_environment):
     switches = {name: twin_environment[name] for name in twin_environment if name.startswith("FASTCORE_")}
     text = SCRIPT_TEXT.format(root=str(ROOT), support=str(ROOT / "tests" / "support"), switches=switches)
     (tmp_path / "app.py").write_text(text)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (tmp_path / "conf").write_text(CONFIGURATION.format(port=port, directory=tmp_path, python=sys.executable))
     process = subprocess.Popen([program, "-D", "-f", tmp_path / "conf"], start_new_session=True)
     try:

@@ -272,23 +272,17 @@ def test_a_request_that_is_being_answered_is_finished_before_the_stop(small: Run
     answers: list[tuple[int, str]] = []
     client = threading.Thread(target=lambda: answers.append(small.get("/one/sleep?1")))
     client.start()
-    eventually("the request is under way", lambda: busy(small.port))
+    eventually("the request is being answered", (small.state_directory / "one" / "sleeping").exists)
     assert small.stop() == 0
     client.join()
     assert answers == [(200, "slept")]
-
-
-def busy(port: int) -> bool:
-    """Whether a connection to the port is established (proc_net_tcp(5): state 01)."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "01" for line in lines)
 
 
 def test_what_does_not_end_is_killed_by_a_second_signal(small: RunningSite) -> None:
     small.start()
     client = threading.Thread(target=lambda: impatient(small))
     client.start()
-    eventually("the request is under way", lambda: busy(small.port))
+    eventually("the request is being answered", (small.state_directory / "one" / "sleeping").exists)
     small.process.send_signal(signal.SIGTERM)
     eventually("the stop has begun", lambda: "SIGTERM: stopping" in small.said())
     assert small.stop(signal.SIGTERM) == 0

@@ -62,6 +62,8 @@ def native(request):
         case "/slow":
             count, pause, *rest = query.split(",")
             return 200, text, Chunks(int(count), 1, rest[0] if rest else "", float(pause))
+        case "/held":
+            return 200, text, held(query)
         case "/events":
             return 200, [("Content-Type", "text/event-stream")], events(query)
         case "/cookies":
@@ -106,6 +108,15 @@ def events(gate):
             break
         time.sleep(0.01)
     yield b"data: second\n\n"
+
+
+def held(gate):
+    """A body that goes on when the file `gate` is there, and leaves the worker to others until then."""
+    yield b"held "
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+        yield b""
+    yield b"released"
 
 
 def late():

@@ -10,7 +10,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,18 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "examples" / "appliance"
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 CONSOLE = "console.localhost"
 WALL = "wall.localhost"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def derive(folder: Path, source: Path = DEMO) -> Path:

@@ -63,7 +63,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -77,7 +77,7 @@ class Server:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def wait_for(self, condition, what: str, seconds: float = 20.0) -> None:
+    def wait_for(self, condition, what: str, seconds: float = 30.0) -> None:
         """Look again and again until it is so; fail with the log where it never is."""
         end = time.monotonic() + seconds
         while not condition():
@@ -88,7 +88,7 @@ class Server:
                 raise AssertionError(f"waited {seconds:g} s for {what}:\n{self.log}")
             time.sleep(0.01)
 
-    def connect(self, timeout: float = 20.0) -> socket.socket:
+    def connect(self, timeout: float = 30.0) -> socket.socket:
         listener = self._listener
         sock = socket.socket(listener.family if listener else socket.AF_UNIX, socket.SOCK_STREAM)
         sock.connect(listener.getsockname() if listener else str(self.path))  # waits where the queue is full

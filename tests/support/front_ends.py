@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 SOCKET = "/run/app.sock"  # in `essentials` and in the documentation: where the application listens
 MODULES = "/usr/lib/apache2/modules"
@@ -53,12 +55,6 @@ class FrontEnd:
         essentials = self.essentials.replace(SOCKET, str(folder / "app.sock"))
         text = self.configuration.replace("@ESSENTIALS@", essentials)
         return text.replace("@PORT@", str(port)).replace("@RUN@", str(folder / "run")).replace("@MODULES@", MODULES)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Site:
@@ -138,7 +134,7 @@ class Site:
                 env={"PATH": os.environ["PATH"], "HOME": str(self.folder / "run")},
                 **UNPRIVILEGED,
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 30
         while not self._is_up():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"{self.front_end.name} does not listen:\n{self.log}")
@@ -260,7 +256,7 @@ defaults
     mode http
     timeout connect 10s
     timeout client 30s
-    timeout server 5s
+    timeout server 15s
 frontend web
     bind 127.0.0.1:@PORT@
     default_backend app

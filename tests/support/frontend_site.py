@@ -16,17 +16,13 @@ from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
 
+from ports import free_port
+
 from framework.frontends.check import find_program
 from framework.frontends.servers import SERVERS
 from framework.site import Site, load
 
 UNPRIVILEGED = "nobody"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Echo(threading.Thread):
@@ -63,7 +59,7 @@ class Echo(threading.Thread):
     def close(self) -> None:
         self.release.set()
         self._wake.send(b"x")
-        self.join(10)
+        self.join(30)
         for key in list(self._selector.get_map().values()):
             assert isinstance(key.fileobj, socket.socket)
             key.fileobj.close()
@@ -184,17 +180,21 @@ class FrontEndSite:
                 stderr=log,
                 **privileges,
             )
-        deadline = time.monotonic() + 10
-        while socket.socket().connect_ex(("127.0.0.1", self.port)):
+        deadline = time.monotonic() + 30
+        while not self._is_up():
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
         return self
 
+    def _is_up(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(30)
         self.echo.close()
         shutil.rmtree(self.folder)
 

@@ -12,6 +12,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 from frontend_site import Answer, Echo
+from ports import free_port
 
 from framework.frontends.gateway import Gateway, Trouble
 from framework.process.development import http_server, open_listener
@@ -24,8 +25,7 @@ class GatewaySite:
     def __init__(self, write: Callable[[Path], Path], *, timeout: float = 20.0) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="gw-"))
         run = self.folder / "run"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         overrides = {
             "listen": f"127.0.0.1:{self.port}",
             "run_directory": str(run),
@@ -59,7 +59,7 @@ class GatewaySite:
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(30)
         assert not self._thread.is_alive()
         self.echo.close()
         shutil.rmtree(self.folder)

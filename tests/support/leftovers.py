@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-GRACE = 5.0  # seconds a stopped process may take to be gone
+GRACE = 20.0  # seconds a stopped process may take to be gone
 WATCHED_DIRECTORIES = (Path("/run"), Path("/var/lib"), Path("/etc/systemd/system"))
 LIVE_LOCK = "\0fastcore-live-tests"  # abstract unix address: freed by the kernel when its holder ends
 

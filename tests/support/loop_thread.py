@@ -48,7 +48,7 @@ class LoopThread:
     def wake(self) -> None:
         os.write(self.loop.wakeup_fd, b"\0")
 
-    def join(self, seconds: float = 10.0) -> None:
+    def join(self, seconds: float = 30.0) -> None:
         """Wait for the end of run(); fail where it does not end."""
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "the loop does not end"
@@ -57,7 +57,7 @@ class LoopThread:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def connect(self, timeout: float = 10.0) -> socket.socket:
+    def connect(self, timeout: float = 30.0) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout)
         sock.connect(str(self.path))

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ports import free_port
 
 PATIENCE = 30.0  # seconds until an expected thing must have happened; never asserted, only given up after
 _numbers = itertools.count(1)
@@ -92,6 +93,7 @@ def do_die(query):
     os._exit(3)
 
 def do_sleep(seconds):
+    open(os.environ["HOME"] + "/sleeping", "w").close()
     time.sleep(float(seconds))
     return "slept"
 
@@ -130,12 +132,6 @@ def toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {json.dumps(text)}" for key, text in value.items()) + " }"
     return json.dumps(value)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(what: str, test: Callable[[], Any]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from scripted_fcgi import Peer, end, records, serving, stderr, stdout
 
 from fastcore import constants as c
@@ -43,8 +43,7 @@ def generate(programs: Path, address: str, *options: str) -> tuple[int, dict[str
 
 @pytest.fixture(params=["unix", "tcp"])
 def floor(request: pytest.FixtureRequest, programs: Path, tmp_path: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}" if request.param == "tcp" else f"unix:{tmp_path / 's'}"
+    address = f"127.0.0.1:{free_port()}" if request.param == "tcp" else f"unix:{tmp_path / 's'}"
     process = subprocess.Popen([programs / "floor", address])
     try:
         for _ in range(500):

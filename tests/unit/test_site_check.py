@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from framework.frontends.check import check_frontend
 from framework.site import Problem, Site, load
@@ -32,12 +33,6 @@ backends = ["status"]
 application = "pack.status:app"
 {more}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
