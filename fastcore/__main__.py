@@ -7,11 +7,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from fastcore import __version__
-from fastcore.limits import DEFAULT_LIMITS, Limits
+from fastcore.limits import DEFAULT_LIMITS, LIMIT_NAMES, Limits
 
 _EPILOG = """\
 addresses:
@@ -79,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=N",
-        help=f"one of {', '.join(field.name for field in fields(Limits))}; repeat for more",
+        help=f"one of {', '.join(LIMIT_NAMES)}; repeat for more",
     )
     parser.add_argument("--version", action="version", version=f"fastcore {__version__}")
     return parser
@@ -116,12 +115,11 @@ def load_application(name: str) -> Any:
 
 def parse_limits(settings: Sequence[str]) -> Limits:
     """`["body=1048576"]` as Limits. Raises ValueError with the name that is wrong."""
-    names = {field.name for field in fields(Limits)}
     values: dict[str, int] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
-        if name not in names:
-            raise ValueError(f"there is no limit {name!r}; there are {', '.join(sorted(names))}")
+        if name not in LIMIT_NAMES:
+            raise ValueError(f"there is no limit {name!r}; there are {', '.join(sorted(LIMIT_NAMES))}")
         if not (value.isascii() and value.isdigit()):
             raise ValueError(f"limit {name} is a positive whole number, not {value!r}")
         values[name] = int(value)

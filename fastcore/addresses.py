@@ -7,8 +7,13 @@ it again. Nothing is opened, resolved or looked up here.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from os import fsencode
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from fastcore.values import dataclass
 
 __all__ = ["Address", "AddressError", "FdAddress", "TcpAddress", "UnixAddress", "parse_address"]
 

@@ -1,6 +1,13 @@
 """Every limit of a server, named with its unit. What accumulates somewhere is bounded by a field here."""
 
-from dataclasses import dataclass, fields
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+    from fastcore.values import dataclass
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -43,10 +50,11 @@ class Limits:
     """Seconds that input is still read and thrown away after an early answer, so that the answer is not lost."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in LIMIT_NAMES:
+            value = getattr(self, name)
             if type(value) is not int or not 0 < value <= _MOST:
-                raise ValueError(f"Limits.{field.name} must be a positive int up to 2**53, not {value!r}")
+                raise ValueError(f"Limits.{name} must be a positive int up to 2**53, not {value!r}")
 
 
+LIMIT_NAMES = tuple(Limits.__annotations__)
 DEFAULT_LIMITS = Limits()

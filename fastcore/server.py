@@ -71,9 +71,11 @@ def serve(
     if allow_hosts is not None:
         options["allow_hosts"] = allow_hosts
 
+    worker_loop = implementation.loop.WorkerLoop  # imported before workers are forked: they share its memory
+
     def work(lifeline: int = -1) -> int:
         application = _Counted(native, max_requests) if max_requests else native
-        loop = implementation.loop.WorkerLoop(listener, application, lifeline=lifeline, **options)
+        loop = worker_loop(listener, application, lifeline=lifeline, **options)
         if max_requests:
             application.on_last = loop.drain
         return _run_loop(loop, end_signals, mask)
@@ -87,6 +89,7 @@ def serve(
             owned = OwnedPath(bind)
         else:
             listener = bind
+        implementation.loop.release_memory()
         if on_ready is not None:
             on_ready()
         if workers == 1 and not max_requests:

@@ -76,6 +76,18 @@ cdef extern from *:
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
 
+cdef extern from * nogil:
+    """
+    #include <stdlib.h>
+    #ifdef __GLIBC__
+    #include <malloc.h>
+    #define fastcore_malloc_trim() malloc_trim(0)
+    #else
+    #define fastcore_malloc_trim() 0
+    #endif
+    """
+    int malloc_trim "fastcore_malloc_trim"()
+
 cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_MONOTONIC

@@ -476,3 +476,7 @@ class WorkerLoop:
             late = waited > (limits.header_timeout if phase == PHASE_PARAMS else limits.idle_timeout)
         if late:
             self._close(channel)
+
+
+def release_memory() -> None:
+    """Give memory that is free inside the process back to the system: Python has no call for it, so nothing is done."""

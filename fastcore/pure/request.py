@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -93,6 +92,8 @@ class Request:
         """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once."""
         body = self.body
         if isinstance(body, io.BytesIO) and body.tell() + len(data) > limits.body_memory:
+            import tempfile
+
             spooled: Any = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close())
             spooled.write(body.getbuffer())
             self._body = body = spooled

@@ -7,7 +7,6 @@ it.
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
@@ -89,6 +88,8 @@ class Response:
         if not isinstance(data, bytes):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
         if self.written is None:
+            import tempfile
+
             self.written = tempfile.SpooledTemporaryFile(WRITE_MEMORY)  # noqa: SIM115 (closed after it was sent)
         self.written.write(data)
 

@@ -62,6 +62,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.listeners",), ("fastcore.log",)),
     (("fastcore.buffer",), ("fastcore.cursor",), ("fastcore.protocol",), ("fastcore.system",)),
     (("fastcore.addresses",), ("fastcore.constants",), ("fastcore.limits",), ("fastcore.implementation",)),
+    (("fastcore.values",),),
     (("fastcore.errors",), ("fastcore.statuses",)),
 )
 
