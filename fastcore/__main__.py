@@ -80,6 +80,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=N",
         help=f"one of {', '.join(LIMIT_NAMES)}; repeat for more",
     )
+    parser.add_argument(
+        "--role",
+        action="append",
+        type=lambda text: text.split(","),
+        metavar="ROLE",
+        help="what the application is: responder, authorizer, filter; repeat or use commas (default: responder)",
+    )
+    parser.add_argument(
+        "--overload",
+        choices=("protocol", "page"),
+        default="protocol",
+        help="over the limit of requests on one connection: FCGI_OVERLOADED or a 503 page (default: protocol)",
+    )
+    parser.add_argument(
+        "--spool-dir", metavar="DIR", help="where the temporary files of long bodies go (default: $TMPDIR or /tmp)"
+    )
     parser.add_argument("--version", action="version", version=f"fastcore {__version__}")
     return parser
 
@@ -157,6 +173,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             allow_uids=arguments.allow_uid,
             allow_hosts=arguments.allow_host,
             on_ready=on_ready,
+            roles=[role for roles in arguments.role or [["responder"]] for role in roles],
+            overload=arguments.overload,
+            spool_directory=arguments.spool_dir,
         )
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -73,11 +73,14 @@ def _read_body(request: Any, limits: Limits) -> int:
     if left > limits.body:
         return 413
     if left < 0:
-        left = limits.body + 1 if request.get("HTTP_TRANSFER_ENCODING") else 0
+        if not request.get("HTTP_TRANSFER_ENCODING"):
+            request.finish_body()
+            return 0
+        left = limits.body + 1
     while left and (data := os.read(0, min(left, _READ_SIZE))):
         left -= len(data)
         request.store_body(data, limits)
-    if request.content_length < 0 and request.body.tell() > limits.body:
+    if request.content_length < 0 and not left:
         return 413
     request.finish_body()
     return 0

@@ -14,7 +14,10 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """A request's PARAMS are complete. Its body follows as BodyReceived events, up to exactly one BodyEnded."""
+    """A request's PARAMS are complete. Its body follows as BodyReceived events, up to exactly one BodyEnded.
+
+    A filter's file follows that as DataReceived events, up to exactly one DataEnded.
+    """
 
     request: Request
 
@@ -30,6 +33,21 @@ class BodyReceived:
 @dataclass(frozen=True, slots=True)
 class BodyEnded:
     """The body is complete: CONTENT_LENGTH bytes have come, or the end of STDIN."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """A piece of a filter's file (FCGI_DATA); it comes after BodyEnded and is never empty."""
+
+    request: Request
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DataEnded:
+    """A filter's file is complete."""
 
     request: Request
 
@@ -52,4 +70,4 @@ class RequestAborted:
     request: Request
 
 
-Event = RequestReceived | BodyReceived | BodyEnded | RequestRefused | RequestAborted
+Event = RequestReceived | BodyReceived | BodyEnded | DataReceived | DataEnded | RequestRefused | RequestAborted

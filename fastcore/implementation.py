@@ -12,7 +12,7 @@ import os
 from types import ModuleType
 from typing import Any, Literal
 
-ROOMS = ("records", "response", "request", "connection", "exchange", "wsgi", "channel", "loop", "matcher")
+ROOMS = ("records", "response", "body", "request", "connection", "exchange", "wsgi", "channel", "loop", "matcher")
 
 TwinName = Literal["pure", "compiled"]
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 from fastcore import implementation
+from fastcore.constants import AUTHORIZER, FILTER, RESPONDER
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.listeners import OwnedPath, open_listener
 from fastcore.log import Log, stderr_log
+from fastcore.spool import check_directory
 from fastcore.workers import END_SIGNALS, Prefork
 
 Interface = Literal["wsgi", "native"]
+Role = Literal["responder", "authorizer", "filter"]
+ROLES: dict[str, int] = {"responder": RESPONDER, "authorizer": AUTHORIZER, "filter": FILTER}
 
 
 def serve(
@@ -32,6 +36,9 @@ def serve(
     log: Log = stderr_log,
     max_requests: int = 0,
     end_signals: Collection[signal.Signals] = END_SIGNALS,
+    roles: Sequence[Role] = ("responder",),
+    overload: Literal["protocol", "page"] = "protocol",
+    spool_directory: str | None = None,
 ) -> int:
     """Serve an application over FastCGI until a signal; returns its number. The first drains, a second one forces.
 
@@ -49,8 +56,14 @@ def serve(
         max_requests: a worker that has answered about so many, up to a tenth fewer, is replaced; 0 for never. There is
             a parent process then, even with one worker.
         end_signals: those that end it: SIGTERM, SIGINT and SIGUSR1.
+        roles: what the application is for: "responder", "authorizer", "filter" (FastCGI 1.0 §6); other requests get
+            FCGI_UNKNOWN_ROLE. An application that is no authorizer and answers 200 would authorize everybody.
+        overload: what a request over `limits.requests_per_connection` gets: FCGI_OVERLOADED ("protocol"), or a 503
+            page with Retry-After ("page") where the front end does not tell its client.
+        spool_directory: where the temporary files of long bodies are made; None for TMPDIR, /tmp or /var/tmp.
 
-    Raises ListenerError where `bind` cannot be listened on. Call it in the main thread: it handles signals.
+    Raises ListenerError where `bind` cannot be listened on, SpoolError where `spool_directory` cannot be used. Call it
+    in the main thread: it handles signals.
 
     Example::
 
@@ -62,12 +75,20 @@ def serve(
         raise ValueError(f"workers is 1 or more, not {workers}")
     if max_requests < 0:
         raise ValueError(f"max_requests is 0 or more, not {max_requests}")
+    unknown = [role for role in roles if role not in ROLES]
+    if unknown or not roles or isinstance(roles, str):
+        raise ValueError(f"roles are some of {', '.join(ROLES)}, not {', '.join(unknown) or repr(roles)}")
+    if overload not in ("protocol", "page"):
+        raise ValueError(f"overload is 'protocol' or 'page', not {overload!r}")
     native = app
     if interface == "wsgi":
         from fastcore.wsgi import WSGIAdapter
 
         native = WSGIAdapter(app, multiprocess=workers > 1)
     options: dict[str, Any] = {"limits": limits, "allow_uids": allow_uids, "workers": workers, "log": log}
+    options |= {"roles": [ROLES[role] for role in roles], "overload": overload}
+    if spool_directory is not None:
+        options["spool_directory"] = check_directory(spool_directory)
     if allow_hosts is not None:
         options["allow_hosts"] = allow_hosts
 

@@ -1,3 +1,5 @@
+from libc.stdint cimport uint8_t
+
 from fastcore.compiled.connection cimport Connection
 from fastcore.compiled.request cimport Request
 
@@ -16,10 +18,14 @@ cdef class Channel(Connection):
     cdef bint closed
     cdef int watched_phase
     cdef double since          # seconds: when this phase began, or made progress
+    cdef str spool_directory   # where long bodies go; None for the usual place
+    cdef long long max_body_memory
 
     cpdef on_request(self, Request request)
-    cpdef on_body(self, Request request, bytes data)
+    cdef int deliver_body(self, Request request, const uint8_t* data, Py_ssize_t length) except -1
     cpdef on_body_end(self, Request request)
+    cdef int deliver_data(self, Request request, const uint8_t* data, Py_ssize_t length) except -1
+    cpdef on_data_end(self, Request request)
     cpdef on_refusal(self, Request request, int status)
     cpdef on_abort(self, Request request)
     cdef int abandon(self) except -1

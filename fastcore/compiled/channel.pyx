@@ -4,6 +4,9 @@ What the records say is acted upon at once. No bytes are read or written here (s
 fastcore.pure.channel.
 """
 
+from libc.stdint cimport uint8_t
+
+from fastcore.compiled cimport protocol
 from fastcore.compiled.connection cimport Connection
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
@@ -22,6 +25,7 @@ cdef class Channel(Connection):
 
     def __init__(self, int fd, limits, workers):
         Connection.__init__(self, limits, workers=workers)
+        self.max_body_memory = limits.body_memory
         self.fd = fd
         self.interest = NOT_WATCHED
         self.ready = deque()
@@ -30,18 +34,35 @@ cdef class Channel(Connection):
         self.since = now()
 
     cpdef on_request(self, Request request):
-        pass
+        request.spool_directory = self.spool_directory
 
-    cpdef on_body(self, Request request, bytes data):
+    cdef int deliver_body(self, Request request, const uint8_t* data, Py_ssize_t length) except -1:
         try:
-            request.store_body(data, self.limits)
+            request.add_body(data, length, self.max_body_memory)
         except OSError:  # no room for the temporary file
             self.on_refusal(request, 507)
+        return 0
 
     cpdef on_body_end(self, Request request):
         try:
             request.finish_body()
         except OSError:  # what was written last did not fit
+            self.on_refusal(request, 507)
+        else:
+            if request.role != protocol.FILTER:
+                self.ready.append(request)
+
+    cdef int deliver_data(self, Request request, const uint8_t* data, Py_ssize_t length) except -1:
+        try:
+            request.add_data(data, length, self.max_body_memory)
+        except OSError:
+            self.on_refusal(request, 507)
+        return 0
+
+    cpdef on_data_end(self, Request request):
+        try:
+            request.finish_data()
+        except OSError:
             self.on_refusal(request, 507)
         else:
             self.ready.append(request)

@@ -11,6 +11,7 @@ cdef enum Sink:
     GATHER
     TO_PARAMS
     TO_BODY
+    TO_DATA
 
 
 cdef class Inbound:
@@ -21,8 +22,8 @@ cdef class Inbound:
     cdef bytes whole_params     # all that has come of PARAMS, if it came in one piece; else None
     cdef Buffer params          # what has come of PARAMS in pieces
     cdef Request request        # None until PARAMS are complete or refused
-    cdef long long received     # bytes of body
-    cdef bint stdin_open
+    cdef long long received     # bytes of body, then of a filter's data
+    cdef int input_open         # streams that have not ended: STDIN_OPEN, DATA_OPEN
     cdef bint stderr_used
 
 
@@ -30,7 +31,9 @@ cdef class Connection:
     cdef readonly object limits
     cdef readonly int workers
     cdef public bint closing          # a request without KEEP_CONN was begun
-    cdef readonly bint input_pending  # an ended request's STDIN has not ended
+    cdef int roles                    # bit 1 << role for each that is served
+    cdef bint overload_page
+    cdef dict draining                # ended requests → their streams that have not ended; None where there never was one
     cdef bint failed
     cdef bint fresh                   # no record has come yet
     cdef dict inbound                 # active requests: id → Inbound
@@ -53,9 +56,13 @@ cdef class Connection:
     cpdef on_request(self, Request request)
     cpdef on_body(self, Request request, bytes data)
     cpdef on_body_end(self, Request request)
+    cpdef on_data(self, Request request, bytes data)
+    cpdef on_data_end(self, Request request)
     cpdef on_refusal(self, Request request, int status)
     cpdef on_abort(self, Request request)
 
+    cdef int deliver_body(self, Request request, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int deliver_data(self, Request request, const uint8_t* data, Py_ssize_t length) except -1
     cdef int current_phase(self) noexcept
     cdef int feed(self, const uint8_t* data, Py_ssize_t length) except -1
     cdef int consume(self, Cursor data) except -1
@@ -66,12 +73,18 @@ cdef class Connection:
     cdef int take_gathered(self, const uint8_t* data, Py_ssize_t length) except -1
     cdef int take_params(self, const uint8_t* data, Py_ssize_t length) except -1
     cdef int take_body(self, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int take_data(self, const uint8_t* data, Py_ssize_t length) except -1
+    cdef int end_body(self, Inbound inbound) except -1
     cdef int end_record(self) except -1
+    cdef int drain(self) except -1
+    cdef int await_input(self, int request_id, int streams) except -1
     cdef int begin_request(self, Cursor content) except -1
+    cdef int refuse_begin(self, int role, int reason) except -1
     cdef int enter(self, Inbound inbound, int state) except -1
     cdef int end_params(self, Inbound inbound) except -1
     cdef int refuse(self, Inbound inbound, Request request, int status) except -1
     cdef int end_stdin(self, Inbound inbound) except -1
+    cdef int end_data(self, Inbound inbound) except -1
     cdef int abort(self, Inbound inbound) except -1
     cdef int answer_values(self) except -1
     cpdef refuse_bodies(self, int status)

@@ -1,3 +1,6 @@
+from collections.abc import Collection
+from typing import Literal
+
 from fastcore.compiled.request import Request
 from fastcore.events import Event
 from fastcore.limits import Limits
@@ -7,6 +10,9 @@ READING_BODY: int
 COMPLETE: int
 REFUSED: int
 ENDED: int
+READING_DATA: int
+MAX_DRAINING: int
+OVERLOAD_PAGE: bytes
 IDLE: int
 PHASE_PARAMS: int
 PHASE_BODY: int
@@ -18,15 +24,25 @@ class Connection:
     limits: Limits
     workers: int
     closing: bool
-    input_pending: bool
-    def __init__(self, limits: Limits = ..., *, workers: int = 1) -> None: ...
+    def __init__(
+        self,
+        limits: Limits = ...,
+        *,
+        workers: int = 1,
+        roles: Collection[int] = ...,
+        overload: Literal["protocol", "page"] = "protocol",
+    ) -> None: ...
     def on_request(self, request: Request) -> None: ...
     def on_body(self, request: Request, data: bytes) -> None: ...
     def on_body_end(self, request: Request) -> None: ...
+    def on_data(self, request: Request, data: bytes) -> None: ...
+    def on_data_end(self, request: Request) -> None: ...
     def on_refusal(self, request: Request, status: int) -> None: ...
     def on_abort(self, request: Request) -> None: ...
     @property
     def active_requests(self) -> int: ...
+    @property
+    def input_pending(self) -> bool: ...
     @property
     def phase(self) -> int: ...
     def receive_data(self, data: bytes) -> list[Event]: ...

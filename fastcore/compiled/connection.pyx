@@ -21,12 +21,22 @@ from fastcore.compiled.records cimport (
     read_header,
 )
 from fastcore.compiled.request cimport Request, new_request
+from fastcore.compiled.response cimport build_head
 
 from fastcore.compiled.records import build_unknown_type
-from fastcore.constants import MAX_CONNS, MAX_REQS, MPXS_CONNS
+from fastcore.constants import MAX_CONNS, MAX_REQS, MPXS_CONNS, RESPONDER
 from fastcore.errors import ProtocolError
-from fastcore.events import BodyEnded, BodyReceived, RequestAborted, RequestReceived, RequestRefused
+from fastcore.events import (
+    BodyEnded,
+    BodyReceived,
+    DataEnded,
+    DataReceived,
+    RequestAborted,
+    RequestReceived,
+    RequestRefused,
+)
 from fastcore.limits import DEFAULT_LIMITS
+from fastcore.pure.connection import OVERLOAD_PAGE
 
 # The states of one request. BEGIN_REQUEST makes it, END_REQUEST (ours) forgets it.
 cdef enum:
@@ -35,6 +45,10 @@ cdef enum:
     STATE_COMPLETE = 3
     STATE_REFUSED = 4
     STATE_ENDED = 5
+    STATE_READING_DATA = 6
+    STDIN_OPEN = 1
+    DATA_OPEN = 2
+    MOST_DRAINING = 1000
     BEGIN_REQUEST_BYTES = 8
 
 READING_PARAMS = STATE_READING_PARAMS  # PARAMS accepted; STDIN is an error
@@ -42,6 +56,8 @@ READING_BODY = STATE_READING_BODY  # STDIN accepted; PARAMS is an error
 COMPLETE = STATE_COMPLETE  # all input is there; further input is ignored
 REFUSED = STATE_REFUSED  # a limit was passed; further input is ignored
 ENDED = STATE_ENDED  # END_REQUEST is queued; the id is free
+READING_DATA = STATE_READING_DATA  # a filter's STDIN is complete; DATA accepted
+MAX_DRAINING = MOST_DRAINING  # ended requests of one connection whose input is still awaited
 
 # The phases of a connection, from which its owner chooses a time-out
 IDLE, PHASE_PARAMS, PHASE_BODY, ANSWERING = range(4)
@@ -53,10 +69,15 @@ cdef class Inbound:
 
     def __cinit__(self):
         self.state = STATE_READING_PARAMS
-        self.stdin_open = True
+        self.input_open = STDIN_OPEN
 
     def __dealloc__(self):
         buffer_free(&self.params)
+
+
+cdef inline int streams_of(int role) noexcept:
+    """The streams that a client ends after PARAMS."""
+    return STDIN_OPEN | DATA_OPEN if role == protocol.FILTER else STDIN_OPEN
 
 
 cdef class Connection:
@@ -72,8 +93,18 @@ cdef class Connection:
         sock.sendall(connection.data_to_send())
     """
 
-    def __init__(self, limits=DEFAULT_LIMITS, *, workers: int = 1):
-        """`limits` bound what is accepted; `workers` is how many processes share the listener (told by GET_VALUES)."""
+    def __init__(self, limits=DEFAULT_LIMITS, *, workers: int = 1, roles=(RESPONDER,), overload="protocol"):
+        """What to accept.
+
+        Args:
+            limits: bound what is accepted.
+            workers: how many processes share the listener (told by GET_VALUES).
+            roles: RESPONDER, AUTHORIZER, FILTER (fastcore.constants); others get FCGI_UNKNOWN_ROLE.
+            overload: what a request over `limits.requests_per_connection` gets: FCGI_OVERLOADED, or a 503 page.
+        """
+        for role in roles:
+            self.roles |= 1 << role
+        self.overload_page = overload == "page"
         self.limits = limits
         self.workers = workers
         self.fresh = True
@@ -100,11 +131,27 @@ cdef class Connection:
     cpdef on_body_end(self, Request request):
         self.events.append(BodyEnded(request))
 
+    cpdef on_data(self, Request request, bytes data):
+        self.events.append(DataReceived(request, data))
+
+    cpdef on_data_end(self, Request request):
+        self.events.append(DataEnded(request))
+
     cpdef on_refusal(self, Request request, int status):
         self.events.append(RequestRefused(request, status))
 
     cpdef on_abort(self, Request request):
         self.events.append(RequestAborted(request))
+
+    cdef int deliver_body(self, Request request, const uint8_t* data, Py_ssize_t length) except -1:
+        """on_body() for an owner in C, without an object of bytes."""
+        self.on_body(request, PyBytes_FromStringAndSize(<const char*>data, length))
+        return 0
+
+    cdef int deliver_data(self, Request request, const uint8_t* data, Py_ssize_t length) except -1:
+        """on_data() for an owner in C."""
+        self.on_data(request, PyBytes_FromStringAndSize(<const char*>data, length))
+        return 0
 
     # Bytes in
 
@@ -112,6 +159,11 @@ cdef class Connection:
     def active_requests(self) -> int:
         """How many requests have begun and not ended."""
         return len(self.inbound)
+
+    @property
+    def input_pending(self) -> bool:
+        """Whether an ended request's input has not ended: closing with unread input would lose the answer."""
+        return bool(self.draining)
 
     @property
     def phase(self) -> int:
@@ -221,6 +273,10 @@ cdef class Connection:
             if self.last.state == STATE_READING_PARAMS:
                 raise ProtocolError("STDIN before the end of PARAMS")
             return TO_BODY if self.last.state == STATE_READING_BODY else DISCARD
+        if record_type == protocol.DATA and self.last.role == protocol.FILTER and self.last.state != STATE_REFUSED:
+            if self.last.state == STATE_READING_PARAMS or self.last.state == STATE_READING_BODY:
+                raise ProtocolError("DATA before the end of STDIN")  # §6.4: STDIN first
+            return TO_DATA if self.last.state == STATE_READING_DATA else DISCARD
         return DISCARD
 
     cdef int take_content(self, const uint8_t* data, Py_ssize_t length) except -1:
@@ -230,6 +286,8 @@ cdef class Connection:
             return self.take_body(data, length)
         if self.sink == GATHER:
             return self.take_gathered(data, length)
+        if self.sink == TO_DATA:
+            return self.take_data(data, length)
         return 0
 
     cdef int take_gathered(self, const uint8_t* data, Py_ssize_t length) except -1:
@@ -270,11 +328,25 @@ cdef class Connection:
         elif inbound.received + length > declared:
             length = declared - inbound.received
         inbound.received += length
-        self.on_body(request, PyBytes_FromStringAndSize(<const char*>data, length))
+        self.deliver_body(request, data, length)
         if inbound.received == declared and inbound.state == STATE_READING_BODY:
             self.sink = DISCARD
-            self.enter(inbound, STATE_COMPLETE)
-            self.on_body_end(request)
+            self.end_body(inbound)
+        return 0
+
+    cdef int take_data(self, const uint8_t* data, Py_ssize_t length) except -1:
+        """Deliver a piece of a filter's file, refused past the limit; it is not cut, so that a wrong length shows."""
+        cdef Inbound inbound = self.last
+        if inbound.received + length > self.max_body:
+            return self.refuse(inbound, inbound.request, 413)
+        inbound.received += length
+        return self.deliver_data(inbound.request, data, length)
+
+    cdef int end_body(self, Inbound inbound) except -1:
+        """STDIN is complete: a responder's input is, a filter's file follows."""
+        inbound.received = 0
+        self.enter(inbound, STATE_READING_DATA if inbound.role == protocol.FILTER else STATE_COMPLETE)
+        self.on_body_end(inbound.request)
         return 0
 
     cdef int end_record(self) except -1:
@@ -288,7 +360,7 @@ cdef class Connection:
             unknown = build_unknown_type(self.header.type)
             return buffer_put(&self.output, PyBytes_AS_STRING(unknown), PyBytes_GET_SIZE(unknown))
         if inbound is None or inbound.state == STATE_ENDED:
-            return 0
+            return self.drain() if self.draining is not None else 0
         if self.header.type == protocol.ABORT_REQUEST:
             self.abort(inbound)
         elif self.header.type == protocol.PARAMS:
@@ -296,6 +368,29 @@ cdef class Connection:
                 self.end_params(inbound)
         elif self.header.type == protocol.STDIN and self.empty:
             self.end_stdin(inbound)
+        elif self.header.type == protocol.DATA and self.empty:
+            self.end_data(inbound)
+        return 0
+
+    cdef int drain(self) except -1:
+        """A record for a request that is not active: its input may end here."""
+        cdef int streams
+        if self.header.type == protocol.ABORT_REQUEST:
+            self.draining.pop(self.header.request_id, None)
+        elif self.empty and self.header.type in (protocol.STDIN, protocol.DATA):
+            streams = self.draining.pop(self.header.request_id, 0)
+            streams &= ~(STDIN_OPEN if self.header.type == protocol.STDIN else DATA_OPEN)
+            self.await_input(self.header.request_id, streams)
+        return 0
+
+    cdef int await_input(self, int request_id, int streams) except -1:
+        """Remember that input of a request that was answered is still to come."""
+        if streams:
+            if self.draining is None:
+                self.draining = {}
+            if len(self.draining) == MOST_DRAINING:
+                del self.draining[next(iter(self.draining))]  # the oldest
+            self.draining[request_id] = streams
         return 0
 
     cdef int begin_request(self, Cursor content) except -1:
@@ -306,32 +401,49 @@ cdef class Connection:
             raise ProtocolError(f"BEGIN_REQUEST for request {self.header.request_id}, which is active")
         if not keep_connection:
             self.closing = True
-        if role != protocol.RESPONDER:
-            return put_end_request(&self.output, self.header.request_id, 0, protocol.UNKNOWN_ROLE)
+        if self.draining is not None:
+            self.draining.pop(self.header.request_id, None)
+        if role > protocol.FILTER or not self.roles >> role & 1:
+            return self.refuse_begin(role, protocol.UNKNOWN_ROLE)
         if len(self.inbound) >= self.max_requests:
-            return put_end_request(
-                &self.output,
-                self.header.request_id,
-                0,
-                protocol.CANT_MPX_CONN if self.max_requests == 1 else protocol.OVERLOADED,
-            )
+            return self.refuse_begin(role, protocol.CANT_MPX_CONN if self.max_requests == 1 else protocol.OVERLOADED)
         inbound = Inbound.__new__(Inbound)
         inbound.request_id = self.header.request_id
         inbound.role = role
+        if role == protocol.FILTER:
+            inbound.input_open = STDIN_OPEN | DATA_OPEN
         inbound.keep_connection = keep_connection
         self.inbound[self.header.request_id] = inbound
         self.last = inbound
         self.reading_params += 1
         return 0
 
+    cdef int refuse_begin(self, int role, int reason) except -1:
+        """Answer BEGIN_REQUEST at once; the request's other records are ignored."""
+        cdef bytes page
+        if reason == protocol.OVERLOADED and self.overload_page:
+            headers = (("Content-Type", "text/plain; charset=utf-8"), ("Retry-After", "1"))
+            page = <bytes>build_head(503, headers, "", len(OVERLOAD_PAGE))[0] + OVERLOAD_PAGE
+            put_stream(
+                &self.output,
+                protocol.STDOUT,
+                self.header.request_id,
+                <const uint8_t*>PyBytes_AS_STRING(page),
+                PyBytes_GET_SIZE(page),
+            )
+            put_header(&self.output, protocol.STDOUT, self.header.request_id, 0)
+            reason = protocol.REQUEST_COMPLETE
+        put_end_request(&self.output, self.header.request_id, 0, reason)
+        return self.await_input(self.header.request_id, streams_of(role))
+
     cdef int enter(self, Inbound inbound, int state) except -1:
         """Move a request to its next state; only this function assigns one."""
         if inbound.state == STATE_READING_PARAMS:
             self.reading_params -= 1
-        elif inbound.state == STATE_READING_BODY:
+        elif inbound.state == STATE_READING_BODY or inbound.state == STATE_READING_DATA:
             self.reading_body -= 1
         inbound.state = state
-        if state == STATE_READING_BODY:
+        if state == STATE_READING_BODY or state == STATE_READING_DATA:
             self.reading_body += 1
         return 0
 
@@ -349,15 +461,15 @@ cdef class Connection:
         inbound.request = request
         if request.count > self.max_params_count:
             self.refuse(inbound, request, 431)
-        elif request.content_length == -2:
+        elif request.content_length == -2 or request.data_length == -2:
             self.refuse(inbound, request, 400)
-        elif request.content_length > self.max_body:
+        elif request.content_length > self.max_body or request.data_length > self.max_body:
             self.refuse(inbound, request, 413)
         elif request.waits_for_body:
             self.enter(inbound, STATE_READING_BODY)
             self.on_request(request)
         else:
-            self.enter(inbound, STATE_COMPLETE)
+            self.enter(inbound, STATE_READING_DATA if inbound.role == protocol.FILTER else STATE_COMPLETE)
             self.on_request(request)
             self.on_body_end(request)
         return 0
@@ -372,14 +484,21 @@ cdef class Connection:
         return 0
 
     cdef int end_stdin(self, Inbound inbound) except -1:
-        inbound.stdin_open = False
+        inbound.input_open &= ~STDIN_OPEN
         if inbound.state == STATE_READING_BODY:
+            self.end_body(inbound)
+        return 0
+
+    cdef int end_data(self, Inbound inbound) except -1:
+        inbound.input_open &= ~DATA_OPEN
+        if inbound.state == STATE_READING_DATA:
             self.enter(inbound, STATE_COMPLETE)
-            self.on_body_end(inbound.request)
+            self.on_data_end(inbound.request)
         return 0
 
     cdef int abort(self, Inbound inbound) except -1:
         """§5.4: answer with END_REQUEST; the STDIN that is still on its way is ignored."""
+        inbound.input_open = 0  # who aborts awaits nothing: no lingering
         self.end_request(inbound.request_id, 1)
         if inbound.request is not None:
             self.on_abort(inbound.request)
@@ -408,7 +527,7 @@ cdef class Connection:
         """Refuse all requests whose body is still being read: their owner has waited long enough."""
         cdef Inbound inbound
         for inbound in list(self.inbound.values()):
-            if inbound.state == STATE_READING_BODY:
+            if inbound.state == STATE_READING_BODY or inbound.state == STATE_READING_DATA:
                 if self.last is inbound:
                     self.sink = DISCARD
                 self.enter(inbound, STATE_REFUSED)
@@ -447,11 +566,11 @@ cdef class Connection:
             put_header(&self.output, protocol.STDERR, request_id, 0)
         put_header(&self.output, protocol.STDOUT, request_id, 0)
         put_end_request(&self.output, request_id, app_status & 0xFFFFFFFF, protocol.REQUEST_COMPLETE)
-        if inbound.stdin_open:
-            self.input_pending = True
+        if inbound.input_open:
+            self.await_input(request_id, inbound.input_open)
         self.enter(inbound, STATE_ENDED)
         del self.inbound[request_id]
-        if self.last is inbound and self.sink in (TO_PARAMS, TO_BODY):
+        if self.last is inbound and self.sink in (TO_PARAMS, TO_BODY, TO_DATA):
             self.sink = DISCARD
 
     cdef Inbound require_active(self, int request_id):

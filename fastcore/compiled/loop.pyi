@@ -1,6 +1,6 @@
 import socket
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Literal
 
 from fastcore.limits import Limits
 
@@ -25,6 +25,9 @@ class WorkerLoop:
         workers: int = 1,
         lifeline: int = -1,
         log: Callable[[str], None] = ...,
+        roles: Collection[int] = ...,
+        overload: Literal["protocol", "page"] = "protocol",
+        spool_directory: str | None = None,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

@@ -72,6 +72,7 @@ from fastcore.compiled.system cimport (
 import os
 import socket
 
+from fastcore.constants import RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS
 from fastcore.log import LimitedLog, stderr_log, unfailing
@@ -117,6 +118,9 @@ cdef class WorkerLoop:
     cdef object allow_hosts
     cdef int workers
     cdef int lifeline
+    cdef int roles                        # bit 1 << role for each that is served
+    cdef bint overload_page
+    cdef str spool_directory
     cdef object log
     cdef object complain
     cdef int epoll
@@ -146,6 +150,9 @@ cdef class WorkerLoop:
         workers: int = 1,
         lifeline: int = -1,
         log=stderr_log,
+        roles=(RESPONDER,),
+        overload="protocol",
+        spool_directory=None,
     ):
         """What to serve, and to whom.
 
@@ -158,6 +165,9 @@ cdef class WorkerLoop:
             workers: how many processes share the listener.
             lifeline: a descriptor that becomes readable when the parent process is gone: then drain; -1 for none.
             log: takes one text without a newline.
+            roles: what is served (numbers of fastcore.constants); others get FCGI_UNKNOWN_ROLE.
+            overload: "protocol" or "page", see Connection.
+            spool_directory: where the temporary files of long bodies are made; None for the usual place.
         """
         self.epoll = -1
         self.limits = limits
@@ -168,6 +178,10 @@ cdef class WorkerLoop:
         self.allow_hosts = frozenset(allow_hosts)
         self.workers = workers
         self.lifeline = lifeline
+        for role in roles:
+            self.roles |= 1 << role
+        self.overload_page = overload == "page"
+        self.spool_directory = spool_directory
         self.log = unfailing(log)
         self.complain = LimitedLog(self.log)
         self.channels = {}
@@ -354,6 +368,9 @@ cdef class WorkerLoop:
         if address.ss_family != AF_UNIX:
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
         channel = Channel(fd, self.limits, self.workers)
+        channel.roles = self.roles
+        channel.overload_page = self.overload_page
+        channel.spool_directory = self.spool_directory
         self.channels[fd] = channel
         if len(self.channels) == 1:
             self.next_sweep = channel.since + self.sweep_period
@@ -499,7 +516,7 @@ cdef class WorkerLoop:
         if (channel.ready or channel.answering) and buffer_length(&channel.output) < self.output_buffer:
             self.runnable[channel.fd] = channel
         elif channel.closing and not channel.inbound and not buffer_length(&channel.output):
-            if channel.input_pending and not channel.eof:
+            if channel.draining and not channel.eof:
                 self.linger(channel)
             else:
                 return self.close(channel)

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t
 
+from fastcore.compiled.body cimport BodyStore
 from fastcore.compiled.cursor cimport Cursor
 
 
@@ -19,12 +20,18 @@ cdef class Request:
     cdef readonly bint keep_connection
     cdef readonly long long content_length  # bytes; CONTENT_LENGTH, or what was received; -1 unknown, -2 nonsense
     cdef readonly bint waits_for_body
+    cdef readonly long long data_length     # bytes; FCGI_DATA_LENGTH; -1 unknown, -2 nonsense
+    cdef readonly long long data_last_modified  # seconds since 1970; -1 unknown
+    cdef public str spool_directory         # where long bodies go; None for the usual place
     cdef bytes raw                          # the PARAMS stream
     cdef Pair* pairs                        # `count` of them; HTTP_PROXY is left out
     cdef Pair[FIRST_PAIRS] first_pairs      # where `pairs` points unless there are more
     cdef Py_ssize_t count
     cdef dict made_environ
     cdef object made_body
+    cdef object made_data
+    cdef BodyStore body_store               # None until a byte has come
+    cdef BodyStore data_store
     cdef bytearray errors                   # None until text is written
     cdef Py_ssize_t error_limit             # bytes; set by the connection
 
@@ -34,8 +41,11 @@ cdef class Request:
     cdef Cursor find(self, const char* name, Py_ssize_t length)
     cdef int has_value(self, const char* name, Py_ssize_t name_length, const char* value, Py_ssize_t value_length)
     cdef bint wants_body(self)
-    cpdef store_body(self, bytes data, limits)
+    cdef int setup_role(self) except -1
+    cdef int add_body(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1
+    cdef int add_data(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1
     cpdef finish_body(self)
+    cpdef finish_data(self)
     cpdef bytes take_errors(self)
     cpdef close(self)
 

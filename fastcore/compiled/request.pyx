@@ -16,10 +16,13 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
+from fastcore.compiled cimport protocol
+from fastcore.compiled.body cimport BodyStore, new_store
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take, take_pair_length, take_u8
 
 import io
 
+from fastcore.constants import ROLE_NAMES
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS
 
@@ -59,6 +62,10 @@ cdef class Request:
     number of bytes received where the client named none; `body` is a binary file at position 0. Where the body is
     shorter than `content_length`, the client broke it off.
 
+    A filter (FastCGI 1.0 §6.4) has a file besides: `data` like `body`, `data_received` bytes of it; the front end
+    announces `data_length` bytes, last changed at `data_last_modified` (seconds since 1970), each -1 where it does not.
+    An authorizer (§6.3) has no body.
+
     Example::
 
         def application(request):
@@ -85,7 +92,18 @@ cdef class Request:
         self.raw = raw
         self.read_pairs()
         self.content_length = content_length_of(self.find(b"CONTENT_LENGTH", 14))
+        self.data_length = self.data_last_modified = -1
+        if role != protocol.RESPONDER:
+            self.setup_role()
         self.waits_for_body = self.wants_body()
+        return 0
+
+    cdef int setup_role(self) except -1:
+        if self.role == protocol.AUTHORIZER:
+            self.content_length = 0
+        elif self.role == protocol.FILTER:
+            self.data_length = content_length_of(self.find(b"FCGI_DATA_LENGTH", 16))
+            self.data_last_modified = max(content_length_of(self.find(b"FCGI_DATA_LAST_MOD", 18)), -1)
         return 0
 
     cdef int read_pairs(self) except -1:
@@ -186,7 +204,10 @@ cdef class Request:
 
     @property
     def environ(self):
-        """All parameters as text, built when first read, then kept. The last of duplicates wins."""
+        """All parameters as text, built when first read, then kept. The last of duplicates wins.
+
+        In another role than the responder's, FCGI_ROLE says in which: AUTHORIZER or FILTER, as libfcgi has it.
+        """
         cdef const char* start
         cdef Py_ssize_t index
         cdef Pair* pair
@@ -199,6 +220,8 @@ cdef class Request:
                 environ[PyUnicode_DecodeLatin1(start + pair.name_at, pair.name_length, NULL)] = PyUnicode_DecodeLatin1(
                     start + pair.name_at + pair.name_length, pair.value_length, NULL
                 )
+            if self.role != protocol.RESPONDER and self.role in ROLE_NAMES:
+                environ["FCGI_ROLE"] = ROLE_NAMES[self.role]
             self.made_environ = environ
         return self.made_environ
 
@@ -209,25 +232,54 @@ cdef class Request:
             self.made_body = io.BytesIO()
         return self.made_body
 
-    cpdef store_body(self, bytes data, limits):
-        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once."""
-        body = self.body
-        if type(body) is io.BytesIO and body.tell() + len(data) > limits.body_memory:
-            import tempfile
+    def store_body(self, bytes data not None, limits):
+        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once.
 
-            spooled = tempfile.TemporaryFile()
-            spooled.write(body.getbuffer())
-            self.made_body = body = spooled
-        body.write(data)
+        Raises OSError where that has no room.
+        """
+        self.add_body(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), limits.body_memory)
+
+    cdef int add_body(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1:
+        """store_body() for a caller in C."""
+        if self.body_store is None:
+            self.body_store = new_store(memory, self.content_length, self.spool_directory)
+        return self.body_store.put_bytes(data, length)
 
     cpdef finish_body(self):
-        """The body is complete: count it where no length was declared, and go back to its beginning."""
-        if self.made_body is None:
+        """The body is complete: count it where no length was declared, and make the file of it."""
+        if self.body_store is None:
             self.content_length = max(self.content_length, 0)
             return
         if self.content_length < 0:
-            self.content_length = self.made_body.tell()
-        self.made_body.seek(0)
+            self.content_length = self.body_store.received
+        self.made_body = self.body_store.finish()
+
+    @property
+    def data(self):
+        """A filter's file (FCGI_DATA) as a binary file, as `body`; empty in other roles."""
+        if self.made_data is None:
+            self.made_data = io.BytesIO()
+        return self.made_data
+
+    @property
+    def data_received(self) -> int:
+        """Bytes of `data` that have come; another number than `data_length` says that the front end has erred."""
+        return 0 if self.data_store is None else self.data_store.received
+
+    def store_data(self, bytes data not None, limits):
+        """Append a piece of a filter's file, as store_body() does of a body."""
+        self.add_data(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), limits.body_memory)
+
+    cdef int add_data(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1:
+        """store_data() for a caller in C."""
+        if self.data_store is None:
+            self.data_store = new_store(memory, self.data_length, self.spool_directory)
+        return self.data_store.put_bytes(data, length)
+
+    cpdef finish_data(self):
+        """A filter's file is complete."""
+        if self.data_store is not None:
+            self.made_data = self.data_store.finish()
 
     def write_error(self, str text not None):
         """Send text to the front end's error log (FCGI_STDERR). Over the limit it is cut."""
@@ -249,11 +301,21 @@ cdef class Request:
 
     cpdef close(self):
         """Free the body, unless somebody holds on to its memory, or there is no room for what is not written yet."""
-        if self.made_body is not None:
-            try:
-                self.made_body.close()
-            except Exception:
-                pass
+        if self.made_body is not None or self.body_store is not None:
+            close_quietly(self.made_body)
+            close_quietly(self.body_store)
+        if self.made_data is not None or self.data_store is not None:
+            close_quietly(self.made_data)
+            close_quietly(self.data_store)
+
+
+cdef int close_quietly(owned) except -1:
+    if owned is not None:
+        try:
+            owned.close()
+        except Exception:
+            pass
+    return 0
 
 
 cdef Request new_request(int request_id, int role, bint keep_connection, bytes raw_params):

@@ -75,6 +75,7 @@ cdef extern from *:
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
+    ssize_t write(int fd, const void* data, size_t length)
 
 cdef extern from * nogil:
     """

@@ -12,11 +12,13 @@ from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
+from fastcore.compiled cimport protocol
 from fastcore.compiled.request cimport Pair, Request
 
 import io
 import itertools
 
+from fastcore.constants import ROLE_NAMES
 from fastcore.errors import ResponseError
 from fastcore.pure.wsgi import BLOCK_SIZE, WRITE_MEMORY, FileWrapper, _Body, _parse_status
 
@@ -159,6 +161,15 @@ cdef str scheme_of(https):
     return "https" if https.lower() in ("on", "1") else "http"
 
 
+cdef int add_role(dict environ, Request request) except -1:
+    """What an authorizer or a filter has besides."""
+    if request.role in ROLE_NAMES:
+        environ["FCGI_ROLE"] = ROLE_NAMES[request.role]
+    if request.role == protocol.FILTER:
+        environ["fastcore.data"] = request.data
+    return 0
+
+
 cdef class WSGIAdapter:
     """Makes a WSGI application callable as `adapter(request)`.
 
@@ -188,6 +199,8 @@ cdef class WSGIAdapter:
         environ = PyDict_Copy(template.environ)
         PyDict_SetItem(environ, "wsgi.input", request.body)
         PyDict_SetItem(environ, "wsgi.errors", errors)
+        if request.role != protocol.RESPONDER:
+            add_role(environ, request)
         return environ
 
     cdef Template template_for(self, Request request):

@@ -8,9 +8,11 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from collections.abc import Collection
 
+from fastcore.constants import FILTER
 from fastcore.limits import Limits
-from fastcore.pure.connection import PHASE_PARAMS, Connection
+from fastcore.pure.connection import PHASE_PARAMS, Connection, Overload
 from fastcore.pure.exchange import Exchange, error_page
 from fastcore.pure.request import Request
 
@@ -20,8 +22,11 @@ NOT_WATCHED = -1
 class Channel(Connection):
     """One accepted connection: the protocol's state, its socket, and the requests being answered on it."""
 
-    def __init__(self, sock: socket.socket, limits: Limits, workers: int) -> None:
-        super().__init__(limits, workers=workers)
+    def __init__(
+        self, sock: socket.socket, limits: Limits, workers: int, roles: Collection[int], overload: Overload
+    ) -> None:
+        super().__init__(limits, workers=workers, roles=roles, overload=overload)
+        self.spool_directory: str | None = None  # where long bodies go
         self.sock = sock
         self.fd = sock.fileno()
         self.interest = NOT_WATCHED  # what epoll watches for us
@@ -35,7 +40,7 @@ class Channel(Connection):
         self.since = time.monotonic()  # seconds: when this phase began, or made progress
 
     def on_request(self, request: Request) -> None:
-        pass
+        request.spool_directory = self.spool_directory
 
     def on_body(self, request: Request, data: bytes) -> None:
         try:
@@ -47,6 +52,21 @@ class Channel(Connection):
         try:
             request.finish_body()
         except OSError:  # what was written last did not fit
+            self.on_refusal(request, 507)
+        else:
+            if request.role != FILTER:
+                self.ready.append(request)
+
+    def on_data(self, request: Request, data: bytes) -> None:
+        try:
+            request.store_data(data, self.limits)
+        except OSError:
+            self.on_refusal(request, 507)
+
+    def on_data_end(self, request: Request) -> None:
+        try:
+            request.finish_data()
+        except OSError:
             self.on_refusal(request, 507)
         else:
             self.ready.append(request)

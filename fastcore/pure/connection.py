@@ -6,11 +6,15 @@ escapes receive_data(); after it the connection is dead. No sockets, clocks or a
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Literal
+
 from fastcore.constants import (
     ABORT_REQUEST,
     BEGIN_REQUEST,
     CANT_MPX_CONN,
     DATA,
+    FILTER,
     GET_VALUES,
     GET_VALUES_RESULT,
     HEADER_LENGTH,
@@ -29,7 +33,16 @@ from fastcore.constants import (
     UNKNOWN_ROLE,
 )
 from fastcore.errors import ProtocolError
-from fastcore.events import BodyEnded, BodyReceived, Event, RequestAborted, RequestReceived, RequestRefused
+from fastcore.events import (
+    BodyEnded,
+    BodyReceived,
+    DataEnded,
+    DataReceived,
+    Event,
+    RequestAborted,
+    RequestReceived,
+    RequestRefused,
+)
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.pure.records import (
     build_end_request,
@@ -41,9 +54,10 @@ from fastcore.pure.records import (
     parse_pairs,
 )
 from fastcore.pure.request import Request
+from fastcore.pure.response import build_head
 
 # What happens to the content of the record that is being read
-_DISCARD, _GATHER, _TO_PARAMS, _TO_BODY = range(4)
+_DISCARD, _GATHER, _TO_PARAMS, _TO_BODY, _TO_DATA = range(5)
 
 # The states of one request. BEGIN_REQUEST makes it, END_REQUEST (ours) forgets it.
 READING_PARAMS = 1  # PARAMS accepted; STDIN is an error
@@ -51,15 +65,23 @@ READING_BODY = 2  # STDIN accepted; PARAMS is an error
 COMPLETE = 3  # all input is there; further input is ignored
 REFUSED = 4  # a limit was passed; further input is ignored
 ENDED = 5  # END_REQUEST is queued; the id is free
+READING_DATA = 6  # a filter's STDIN is complete; DATA accepted
 
 # The phases of a connection, from which its owner chooses a time-out
 IDLE, PHASE_PARAMS, PHASE_BODY, ANSWERING = range(4)
 
 
+MAX_DRAINING = 1000  # ended requests of one connection whose input is still awaited
+_STDIN_OPEN, _DATA_OPEN = 1, 2
+OVERLOAD_PAGE = b"503 Service Unavailable\n"
+
+Overload = Literal["protocol", "page"]
+
+
 class _Inbound:
     """What the connection knows of one active id. `request` is there once its PARAMS are complete or refused."""
 
-    __slots__ = ("keep_connection", "params", "received", "request", "role", "state", "stderr_used", "stdin_open")
+    __slots__ = ("input_open", "keep_connection", "params", "received", "request", "role", "state", "stderr_used")
 
     def __init__(self, role: int, keep_connection: bool) -> None:
         self.role = role
@@ -67,9 +89,14 @@ class _Inbound:
         self.state = READING_PARAMS
         self.params = bytearray()
         self.request: Request
-        self.received = 0  # bytes of body
-        self.stdin_open = True
+        self.received = 0  # bytes of body, then of a filter's data
+        self.input_open = _streams_of(role)
         self.stderr_used = False
+
+
+def _streams_of(role: int) -> int:
+    """The streams that a client ends after PARAMS."""
+    return _STDIN_OPEN | _DATA_OPEN if role == FILTER else _STDIN_OPEN
 
 
 class Connection:
@@ -85,12 +112,28 @@ class Connection:
         sock.sendall(connection.data_to_send())
     """
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS, *, workers: int = 1) -> None:
-        """`limits` bound what is accepted; `workers` is how many processes share the listener (told by GET_VALUES)."""
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        workers: int = 1,
+        roles: Collection[int] = (RESPONDER,),
+        overload: Overload = "protocol",
+    ) -> None:
+        """What to accept.
+
+        Args:
+            limits: bound what is accepted.
+            workers: how many processes share the listener (told by GET_VALUES).
+            roles: RESPONDER, AUTHORIZER, FILTER (fastcore.constants); others get FCGI_UNKNOWN_ROLE.
+            overload: what a request over `limits.requests_per_connection` gets: FCGI_OVERLOADED, or a 503 page.
+        """
         self.limits = limits
         self.workers = workers
         self.closing = False  # a request without KEEP_CONN was begun: close when no request is active
-        self.input_pending = False  # an ended request's STDIN has not ended: linger before closing
+        self._roles = frozenset(roles)
+        self._overload_page = overload == "page"
+        self._draining: dict[int, int] = {}  # ended requests → their streams that have not ended
         self._failed = False
         self._fresh = True  # no record has come yet
         self._inbound: dict[int, _Inbound] = {}
@@ -118,6 +161,12 @@ class Connection:
     def on_body_end(self, request: Request) -> None:
         self._events.append(BodyEnded(request))
 
+    def on_data(self, request: Request, data: bytes) -> None:
+        self._events.append(DataReceived(request, data))
+
+    def on_data_end(self, request: Request) -> None:
+        self._events.append(DataEnded(request))
+
     def on_refusal(self, request: Request, status: int) -> None:
         self._events.append(RequestRefused(request, status))
 
@@ -130,6 +179,11 @@ class Connection:
     def active_requests(self) -> int:
         """How many requests have begun and not ended."""
         return len(self._inbound)
+
+    @property
+    def input_pending(self) -> bool:
+        """Whether an ended request's input has not ended: closing with unread input would lose the answer."""
+        return bool(self._draining)
 
     @property
     def phase(self) -> int:
@@ -219,6 +273,10 @@ class Connection:
             if inbound.state == READING_PARAMS:
                 raise ProtocolError("STDIN before the end of PARAMS")
             return _TO_BODY if inbound.state == READING_BODY else _DISCARD
+        if self._type == DATA and inbound.role == FILTER and inbound.state != REFUSED:
+            if inbound.state in (READING_PARAMS, READING_BODY):
+                raise ProtocolError("DATA before the end of STDIN")  # §6.4: STDIN first
+            return _TO_DATA if inbound.state == READING_DATA else _DISCARD
         return _DISCARD
 
     def _take_content(self, piece: memoryview) -> None:
@@ -226,6 +284,8 @@ class Connection:
             self._take_params(piece)
         elif self._sink == _TO_BODY:
             self._take_body(piece)
+        elif self._sink == _TO_DATA:
+            self._take_data(piece)
         elif self._sink == _GATHER:
             self._gathered += piece
 
@@ -251,8 +311,22 @@ class Connection:
         self.on_body(request, bytes(piece))
         if inbound.received == declared and inbound.state == READING_BODY:
             self._sink = _DISCARD
-            self._enter(inbound, COMPLETE)
-            self.on_body_end(request)
+            self._end_body(inbound)
+
+    def _take_data(self, piece: memoryview) -> None:
+        """Deliver a piece of a filter's file, refused past the limit; it is not cut, so that a wrong length shows."""
+        inbound = self._inbound[self._request_id]
+        if inbound.received + len(piece) > self.limits.body:
+            self._refuse(inbound, inbound.request, 413)
+            return
+        inbound.received += len(piece)
+        self.on_data(inbound.request, bytes(piece))
+
+    def _end_body(self, inbound: _Inbound) -> None:
+        """STDIN is complete: a responder's input is, a filter's file follows."""
+        inbound.received = 0
+        self._enter(inbound, READING_DATA if inbound.role == FILTER else COMPLETE)
+        self.on_body_end(inbound.request)
 
     def _end_record(self) -> None:
         """A record's content is complete; an empty one ends a stream (§3.3)."""
@@ -269,6 +343,8 @@ class Connection:
             return
         inbound = self._inbound.get(self._request_id)
         if inbound is None:
+            if self._draining:
+                self._drain()
             return
         if self._type == ABORT_REQUEST:
             self._abort(inbound)
@@ -277,6 +353,23 @@ class Connection:
                 self._end_params(inbound)
         elif self._type == STDIN and self._empty:
             self._end_stdin(inbound)
+        elif self._type == DATA and self._empty:
+            self._end_data(inbound)
+
+    def _drain(self) -> None:
+        """A record for a request that is not active: its input may end here."""
+        if self._type == ABORT_REQUEST:
+            self._draining.pop(self._request_id, None)
+        elif self._empty and self._type in (STDIN, DATA):
+            streams = self._draining.pop(self._request_id, 0)
+            self._await_input(self._request_id, streams & ~(_STDIN_OPEN if self._type == STDIN else _DATA_OPEN))
+
+    def _await_input(self, request_id: int, streams: int) -> None:
+        """Remember that input of a request that was answered is still to come."""
+        if streams:
+            if len(self._draining) == MAX_DRAINING:
+                del self._draining[next(iter(self._draining))]  # the oldest
+            self._draining[request_id] = streams
 
     def _begin_request(self, content: bytes) -> None:
         if self._request_id in self._inbound:
@@ -285,23 +378,34 @@ class Connection:
         keep_connection = bool(content[2] & KEEP_CONN)
         if not keep_connection:
             self.closing = True
-        if role != RESPONDER:
-            self._output += build_end_request(self._request_id, 0, UNKNOWN_ROLE)
+        self._draining.pop(self._request_id, None)
+        if role not in self._roles:
+            self._refuse_begin(role, UNKNOWN_ROLE)
         elif len(self._inbound) >= self.limits.requests_per_connection:
-            reason = CANT_MPX_CONN if self.limits.requests_per_connection == 1 else OVERLOADED
-            self._output += build_end_request(self._request_id, 0, reason)
+            self._refuse_begin(role, CANT_MPX_CONN if self.limits.requests_per_connection == 1 else OVERLOADED)
         else:
             self._inbound[self._request_id] = _Inbound(role, keep_connection)
             self._reading_params += 1
+
+    def _refuse_begin(self, role: int, reason: int) -> None:
+        """Answer BEGIN_REQUEST at once; the request's other records are ignored."""
+        if reason == OVERLOADED and self._overload_page:
+            headers = (("Content-Type", "text/plain; charset=utf-8"), ("Retry-After", "1"))
+            head, _ = build_head(503, headers, "", len(OVERLOAD_PAGE))
+            self._output += build_stream(STDOUT, self._request_id, head + OVERLOAD_PAGE)
+            self._output += build_record(STDOUT, self._request_id)
+            reason = REQUEST_COMPLETE
+        self._output += build_end_request(self._request_id, 0, reason)
+        self._await_input(self._request_id, _streams_of(role))
 
     def _enter(self, inbound: _Inbound, state: int) -> None:
         """Move a request to its next state; only this function assigns one."""
         if inbound.state == READING_PARAMS:
             self._reading_params -= 1
-        elif inbound.state == READING_BODY:
+        elif inbound.state in (READING_BODY, READING_DATA):
             self._reading_body -= 1
         inbound.state = state
-        if state == READING_BODY:
+        if state in (READING_BODY, READING_DATA):
             self._reading_body += 1
 
     def _end_params(self, inbound: _Inbound) -> None:
@@ -311,15 +415,15 @@ class Connection:
         inbound.request = request
         if len(request.params) > self.limits.params_count:
             self._refuse(inbound, request, 431)
-        elif request.content_length == -2:
+        elif -2 in (request.content_length, request.data_length):
             self._refuse(inbound, request, 400)
-        elif request.content_length > self.limits.body:
+        elif max(request.content_length, request.data_length) > self.limits.body:
             self._refuse(inbound, request, 413)
         elif request.waits_for_body:
             self._enter(inbound, READING_BODY)
             self.on_request(request)
         else:
-            self._enter(inbound, COMPLETE)
+            self._enter(inbound, READING_DATA if inbound.role == FILTER else COMPLETE)
             self.on_request(request)
             self.on_body_end(request)
 
@@ -331,14 +435,20 @@ class Connection:
         self.on_refusal(request, status)
 
     def _end_stdin(self, inbound: _Inbound) -> None:
-        inbound.stdin_open = False
+        inbound.input_open &= ~_STDIN_OPEN
         if inbound.state == READING_BODY:
+            self._end_body(inbound)
+
+    def _end_data(self, inbound: _Inbound) -> None:
+        inbound.input_open &= ~_DATA_OPEN
+        if inbound.state == READING_DATA:
             self._enter(inbound, COMPLETE)
-            self.on_body_end(inbound.request)
+            self.on_data_end(inbound.request)
 
     def _abort(self, inbound: _Inbound) -> None:
         """§5.4: answer with END_REQUEST; the STDIN that is still on its way is ignored."""
         known = inbound.state != READING_PARAMS
+        inbound.input_open = 0  # who aborts awaits nothing: no lingering
         self.end_request(self._request_id, 1)
         if known:
             self.on_abort(inbound.request)
@@ -358,7 +468,7 @@ class Connection:
     def refuse_bodies(self, status: int) -> None:
         """Refuse all requests whose body is still being read: their owner has waited long enough."""
         for inbound in list(self._inbound.values()):
-            if inbound.state == READING_BODY:
+            if inbound.state in (READING_BODY, READING_DATA):
                 if self._inbound.get(self._request_id) is inbound:
                     self._sink = _DISCARD
                 self._enter(inbound, REFUSED)
@@ -387,11 +497,10 @@ class Connection:
             self._output += build_record(STDERR, request_id)
         self._output += build_record(STDOUT, request_id)
         self._output += build_end_request(request_id, app_status, REQUEST_COMPLETE)
-        if inbound.stdin_open:
-            self.input_pending = True
+        self._await_input(request_id, inbound.input_open)
         self._enter(inbound, ENDED)
         del self._inbound[request_id]
-        if request_id == self._request_id and self._sink in (_TO_PARAMS, _TO_BODY):
+        if request_id == self._request_id and self._sink in (_TO_PARAMS, _TO_BODY, _TO_DATA):
             self._sink = _DISCARD
 
     def _require_active(self, request_id: int) -> _Inbound:

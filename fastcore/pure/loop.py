@@ -13,11 +13,12 @@ import struct
 import time
 from collections.abc import Collection
 
+from fastcore.constants import RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 from fastcore.pure.channel import NOT_WATCHED, Channel
-from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS
+from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS, Overload
 from fastcore.pure.exchange import Exchange, NativeApplication
 
 READ_SIZE = 65536  # bytes of one recv()
@@ -68,6 +69,9 @@ class WorkerLoop:
         workers: int = 1,
         lifeline: int = -1,
         log: Log = stderr_log,
+        roles: Collection[int] = (RESPONDER,),
+        overload: Overload = "protocol",
+        spool_directory: str | None = None,
     ) -> None:
         """What to serve, and to whom.
 
@@ -80,6 +84,9 @@ class WorkerLoop:
             workers: how many processes share the listener.
             lifeline: a descriptor that becomes readable when the parent process is gone: then drain; -1 for none.
             log: takes one text without a newline.
+            roles: what is served (numbers of fastcore.constants); others get FCGI_UNKNOWN_ROLE.
+            overload: "protocol" or "page", see Connection.
+            spool_directory: where the temporary files of long bodies are made; None for the usual place.
         """
         self.limits = limits
         self.requests = 0  # answered since the start
@@ -89,6 +96,9 @@ class WorkerLoop:
         self._allow_hosts = frozenset(allow_hosts)
         self._workers = workers
         self._lifeline = lifeline
+        self._roles = frozenset(roles)
+        self._overload = overload
+        self._spool_directory = spool_directory
         self._log = unfailing(log)
         self._complain = LimitedLog(self._log)
         self._epoll: select.epoll | None = None
@@ -246,7 +256,8 @@ class WorkerLoop:
             return
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        channel = Channel(sock, self.limits, self._workers)
+        channel = Channel(sock, self.limits, self._workers, self._roles, self._overload)
+        channel.spool_directory = self._spool_directory
         self._channels[channel.fd] = channel
         if len(self._channels) == 1:
             self._next_sweep = channel.since + self._sweep_period

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from fastcore.constants import AUTHORIZER, FILTER, RESPONDER, ROLE_NAMES
 from fastcore.limits import DEFAULT_LIMITS, Limits
+from fastcore.pure.body import BodyStore
 from fastcore.pure.records import parse_pairs
 
 BODILESS_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
@@ -28,6 +30,10 @@ class Request:
     number of bytes received where the client named none; `body` is a binary file at position 0. Where the body is
     shorter than `content_length`, the client broke it off.
 
+    A filter (FastCGI 1.0 §6.4) has a file besides: `data` like `body`, `data_received` bytes of it; the front end
+    announces `data_length` bytes, last changed at `data_last_modified` (seconds since 1970), each -1 where it does not.
+    An authorizer (§6.3) has no body.
+
     Example::
 
         def application(request):
@@ -45,9 +51,19 @@ class Request:
             if pair[0] != b"HTTP_PROXY"  # CVE-2016-5385: a header never sets a proxy
         )
         self.content_length = parse_content_length(self._find(b"CONTENT_LENGTH") or b"")
+        self.data_length = self.data_last_modified = -1
+        if role == AUTHORIZER:
+            self.content_length = 0
+        elif role == FILTER:
+            self.data_length = parse_content_length(self._find(b"FCGI_DATA_LENGTH") or b"")
+            self.data_last_modified = max(parse_content_length(self._find(b"FCGI_DATA_LAST_MOD") or b""), -1)
         self.waits_for_body = self._waits_for_body()
+        self.spool_directory: str | None = None  # where long bodies go; set by the owner of the connection
         self._environ: dict[str, str] | None = None
         self._body: BinaryIO | None = None
+        self._data: BinaryIO | None = None
+        self._body_store: BodyStore | None = None
+        self._data_store: BodyStore | None = None
         self._errors = bytearray()
         self.error_limit = DEFAULT_LIMITS.stderr_bytes  # bytes; set by the connection
 
@@ -76,9 +92,14 @@ class Request:
 
     @property
     def environ(self) -> dict[str, str]:
-        """All parameters as text, built when first read, then kept. The last of duplicates wins."""
+        """All parameters as text, built when first read, then kept. The last of duplicates wins.
+
+        In another role than the responder's, FCGI_ROLE says in which: AUTHORIZER or FILTER, as libfcgi has it.
+        """
         if self._environ is None:
             self._environ = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.params}
+            if self.role != RESPONDER and self.role in ROLE_NAMES:
+                self._environ["FCGI_ROLE"] = ROLE_NAMES[self.role]
         return self._environ
 
     @property
@@ -89,24 +110,45 @@ class Request:
         return self._body
 
     def store_body(self, data: bytes, limits: Limits) -> None:
-        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once."""
-        body = self.body
-        if isinstance(body, io.BytesIO) and body.tell() + len(data) > limits.body_memory:
-            import tempfile
+        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once.
 
-            spooled: Any = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close())
-            spooled.write(body.getbuffer())
-            self._body = body = spooled
-        body.write(data)
+        Raises OSError where that has no room.
+        """
+        if self._body_store is None:
+            self._body_store = BodyStore(limits.body_memory, self.spool_directory)
+        self._body_store.put(data)
 
     def finish_body(self) -> None:
-        """The body is complete: count it where no length was declared, and go back to its beginning."""
-        if self._body is None:
+        """The body is complete: count it where no length was declared, and make the file of it."""
+        if self._body_store is None:
             self.content_length = max(self.content_length, 0)
             return
         if self.content_length < 0:
-            self.content_length = self._body.tell()
-        self._body.seek(0)
+            self.content_length = self._body_store.received
+        self._body = self._body_store.finish()
+
+    @property
+    def data(self) -> BinaryIO:
+        """A filter's file (FCGI_DATA) as a binary file, as `body`; empty in other roles."""
+        if self._data is None:
+            self._data = io.BytesIO()
+        return self._data
+
+    @property
+    def data_received(self) -> int:
+        """Bytes of `data` that have come; another number than `data_length` says that the front end has erred."""
+        return 0 if self._data_store is None else self._data_store.received
+
+    def store_data(self, data: bytes, limits: Limits) -> None:
+        """Append a piece of a filter's file, as store_body() does of a body."""
+        if self._data_store is None:
+            self._data_store = BodyStore(limits.body_memory, self.spool_directory)
+        self._data_store.put(data)
+
+    def finish_data(self) -> None:
+        """A filter's file is complete."""
+        if self._data_store is not None:
+            self._data = self._data_store.finish()
 
     def write_error(self, text: str) -> None:
         """Send text to the front end's error log (FCGI_STDERR). Over the limit it is cut."""
@@ -122,6 +164,7 @@ class Request:
 
     def close(self) -> None:
         """Free the body, unless somebody holds on to its memory, or there is no room for what is not written yet."""
-        if self._body is not None:
-            with suppress(Exception):
-                self._body.close()
+        for owned in (self._body, self._data, self._body_store, self._data_store):
+            if owned is not None:
+                with suppress(Exception):
+                    owned.close()

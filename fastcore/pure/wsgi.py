@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
+from fastcore.constants import FILTER
 from fastcore.errors import ResponseError
 
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -156,6 +157,8 @@ class WSGIAdapter:
         environ["wsgi.multiprocess"] = self._multiprocess
         environ["wsgi.run_once"] = False
         environ["wsgi.file_wrapper"] = FileWrapper
+        if request.role == FILTER:
+            environ["fastcore.data"] = request.data
         return environ
 
     def __call__(self, request: Any) -> Response:

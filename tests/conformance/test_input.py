@@ -79,8 +79,10 @@ def test_line_39_input_after_an_early_answer_is_ignored(connection):
     feed(connection, wire.begin(flags=0) + wire.params(1, post) + wire.record(wire.STDIN, 1, b"four"))
     connection.send_stdout(1, b"early")
     connection.end_request(1)
-    assert feed(connection, wire.stdin(1, b"more")) == []
+    assert feed(connection, wire.record(wire.STDIN, 1, b"more")) == []
     assert connection.input_pending
+    assert feed(connection, wire.record(wire.STDIN, 1)) == []
+    assert not connection.input_pending
     assert wire.answer(connection.data_to_send()).stdout == b"early"
 
 

@@ -96,8 +96,29 @@ def native(request):
             return 200, text, b""
         case "/status":
             return int(query), [], b"body"
+        case "/authorize":
+            return authorize(request.environ)
+        case "/filter":
+            return filtered(request.environ, request.body, request.data)
         case _:
             return 404, text, path.encode("latin-1")
+
+
+def authorize(environ):
+    """Alice may pass; the others are told what the application saw."""
+    text = [("Content-Type", "text/plain")]
+    if environ.get("REMOTE_USER") == "alice" and environ.get("FCGI_ROLE"):
+        return 200, [*text, ("Variable-AUTH_LEVEL", "full")], b""
+    return 403, text, f"FCGI_ROLE={environ.get('FCGI_ROLE')}".encode()
+
+
+def filtered(environ, body, data):
+    """What has come, and whether the file is as long as was announced."""
+    content = data.read()
+    mismatch = "no" if len(content) == int(environ["FCGI_DATA_LENGTH"]) else "yes"
+    assert content == b"d" * len(content)
+    text = b"%s %s %d" % (environ["FCGI_ROLE"].encode(), body.read(), len(content))
+    return 200, [("Content-Type", "text/plain"), ("X-Mismatch", mismatch)], text
 
 
 def events(gate):
@@ -189,6 +210,11 @@ def wsgi(environ, start_response):
             if key.startswith("wsgi.") and isinstance(value, (bool, tuple, str))
         }
         return [repr(sorted(shown.items())).encode()]
+    if path in ("/authorize", "/filter"):
+        is_filter = path == "/filter"
+        answer = filtered(environ, environ["wsgi.input"], environ["fastcore.data"]) if is_filter else authorize(environ)
+        start_response(f"{answer[0]} Said", answer[1])
+        return [answer[2]]
     if path == "/chunks":
         start_response("200 OK", headers)
         return Chunks(3, 5, query)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fastcore import constants, implementation
 from fastcore.errors import FastCGIError
-from fastcore.events import BodyReceived, RequestRefused
+from fastcore.events import BodyReceived, DataReceived, RequestRefused
 from fastcore.limits import Limits
 
 PURE = implementation.twin("pure")
@@ -108,16 +108,18 @@ def describe(request):
         request.keep_connection,
         request.content_length,
         request.waits_for_body,
+        request.data_length,
+        request.data_last_modified,
         request.params,
         request.environ,
         [request.get(name) for name in ("REQUEST_METHOD", "", "A", "é", "Ω", "HTTP_PROXY")],
     )
 
 
-@given(pair_like)
-def test_request(raw):
+@given(pair_like, st.integers(0, 4))
+def test_request(raw, role):
     def made(twin):
-        return describe(twin.request.Request(1, 1, True, raw))
+        return describe(twin.request.Request(1, role, True, raw))
 
     expected = outcome(made, PURE)
     assert outcome(made, implementation.twin("compiled")) == expected
@@ -125,8 +127,10 @@ def test_request(raw):
 
 # Connections: sequences of plausible and broken records, cut anywhere, with answers given in between.
 
-names = st.sampled_from(["REQUEST_METHOD", "CONTENT_LENGTH", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "A", ""])
-texts = st.sampled_from(["GET", "POST", "HEAD", "0", "5", "300", "301", "x", "", "chunked"])
+names = st.sampled_from(
+    ["REQUEST_METHOD", "CONTENT_LENGTH", "FCGI_DATA_LENGTH", "HTTP_PROXY", "HTTP_TRANSFER_ENCODING", "A", ""]
+)
+texts = st.sampled_from(["-1", "GET", "POST", "HEAD", "0", "5", "300", "301", "x", "", "chunked"])
 good_params = st.lists(st.tuples(names, texts), max_size=5).map(wire.pairs)
 ids = st.sampled_from([1, 1, 1, 2, 3, 4, 0, 65535])
 one_record = st.one_of(
@@ -135,6 +139,7 @@ one_record = st.one_of(
     st.builds(wire.record, st.just(wire.PARAMS), ids),
     st.builds(wire.record, st.just(wire.STDIN), ids, st.binary(max_size=120), padding=st.sampled_from([0, 0, 8])),
     st.builds(wire.record, st.just(wire.STDIN), ids),
+    st.builds(wire.record, st.just(wire.DATA), ids, st.binary(max_size=120) | st.just(b"")),
     st.builds(wire.record, st.just(wire.ABORT), ids),
     st.builds(
         wire.record,
@@ -154,15 +159,15 @@ answers = st.sampled_from(["", "", "answer", "stderr", "end", "refuse", "drop"])
 class Player:
     """Drives one connection and writes down all that can be seen of it."""
 
-    def __init__(self, twin):
-        self.connection = twin.connection.Connection(LIMITS, workers=2)
+    def __init__(self, twin, options):
+        self.connection = twin.connection.Connection(LIMITS, workers=2, **options)
         self.active = {}
         self.diary = []
 
     def receive(self, data):
         for event in self.connection.receive_data(data):
             entry = [type(event).__name__, describe(event.request)]
-            if isinstance(event, BodyReceived):
+            if isinstance(event, (BodyReceived, DataReceived)):
                 entry.append(event.data)
             if isinstance(event, RequestRefused):
                 entry.append(event.status)
@@ -199,8 +204,8 @@ class Player:
         )
 
 
-def play(twin, data, cuts, actions):
-    player = Player(twin)
+def play(twin, data, cuts, actions, options):
+    player = Player(twin, options)
     try:
         for cut, action in zip([*cuts, len(data)], [*actions, *[""] * (len(cuts) + 1)], strict=False):
             player.receive(data[:cut])
@@ -217,12 +222,13 @@ def play(twin, data, cuts, actions):
     st.lists(one_record, max_size=14).map(b"".join),
     st.lists(st.integers(0, 60), max_size=40),
     st.lists(answers, max_size=40),
+    st.sampled_from([{}, {"roles": (1, 2, 3)}, {"roles": (3,), "overload": "page"}]),
 )
-@example(wire.begin() + wire.record(wire.ABORT, 1), [], [])
-@example(wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST"}) + wire.stdin(1, bytes(301)), [9], ["end"])
-def test_connection(data, cuts, actions):
-    expected = play(PURE, data, cuts, actions)
-    assert play(implementation.twin("compiled"), data, cuts, actions) == expected
+@example(wire.begin() + wire.record(wire.ABORT, 1), [], [], {})
+@example(wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST"}) + wire.stdin(1, bytes(301)), [9], ["end"], {})
+def test_connection(data, cuts, actions, options):
+    expected = play(PURE, data, cuts, actions, options)
+    assert play(implementation.twin("compiled"), data, cuts, actions, options) == expected
 
 
 def test_constants_are_those_of_the_specification_module():
@@ -235,3 +241,25 @@ def test_constants_are_those_of_the_specification_module():
     }
     assert len(compiled_numbers) > 20
     assert compiled_numbers == {name: getattr(constants, name) for name in compiled_numbers}
+
+
+pieces = st.lists(st.sampled_from([b"", b"x", b"a\nb", bytes(900), bytes(17_000), bytes(70_000)]), max_size=8)
+
+
+@given(pieces, st.sampled_from([1, 900, 20_000, 200_000]), st.integers(-1, 150_000))
+def test_stored_body_is_what_was_put_in(pieces, memory, declared):
+    limits = Limits(body_memory=memory)
+    raw = wire.pairs({"CONTENT_LENGTH": str(declared)} if declared >= 0 else {})
+    for twin in (PURE, implementation.twin("compiled")):
+        request = twin.request.Request(1, 1, True, raw)
+        for piece in pieces:
+            request.store_body(piece, limits)
+        request.finish_body()
+        whole = b"".join(pieces)
+        assert request.content_length == (declared if declared >= 0 else len(whole))
+        assert request.body.tell() == 0
+        assert request.body.read() == whole
+        request.body.seek(0)
+        assert request.body.readline() == whole.partition(b"\n")[0] + (b"\n" if b"\n" in whole else b"")
+        request.close()
+        assert request.body.closed

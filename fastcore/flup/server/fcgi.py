@@ -24,7 +24,7 @@ class WSGIServer(BaseFCGIServer):
         umask: a unix socket's mode is 0o777 without these bits; None for the process's umask.
         multiplexed: several requests at once on one connection; always possible.
         debug: answer an exception with its traceback.
-        roles: the roles to serve: (FCGI_RESPONDER,).
+        roles: the roles to serve, of FCGI_RESPONDER, FCGI_AUTHORIZER, FCGI_FILTER; others get FCGI_UNKNOWN_ROLE.
         forceCGI: answer one request as plain CGI. So does FCGI_FORCE_CGI=Y in the environment.
         options: see BaseFCGIServer.
 

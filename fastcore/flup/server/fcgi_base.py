@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastcore.addresses import TcpAddress, UnixAddress
 from fastcore.constants import AUTHORIZER as FCGI_AUTHORIZER
@@ -30,6 +30,9 @@ from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.listeners import ListenerError
 from fastcore.workers import END_SIGNALS
 
+if TYPE_CHECKING:
+    from fastcore.server import Role
+
 __all__ = ["FCGI_AUTHORIZER", "FCGI_FILTER", "FCGI_RESPONDER", "BaseFCGIServer", "TimeoutException"]
 
 FCGI_LISTENSOCK_FILENO = 0
@@ -37,6 +40,7 @@ FCGI_LISTENSOCK_FILENO = 0
 OPTIONS = ("maxChildren", "maxSpare", "maxRequests", "timeout", "allowedServers", "allow_uids", "limits")
 
 _SIGNALS = (*END_SIGNALS, signal.SIGQUIT, signal.SIGHUP)
+_ROLES: dict[int, Role] = {FCGI_RESPONDER: "responder", FCGI_AUTHORIZER: "authorizer", FCGI_FILTER: "filter"}
 _NOT_CALLED = {
     "handler": "give the wrapped application instead",
     "_isClientAllowed": "give allowedServers or allow_uids instead",
@@ -114,12 +118,9 @@ class BaseFCGIServer:
                 raise TypeError(f"{type(self).__name__}.{name}() would never be called by fastcore: {instead}")
 
     def _check_roles(self) -> None:
-        if FCGI_RESPONDER not in self.roles:
-            raise ValueError(
-                f"roles: {self.roles!r} lacks FCGI_RESPONDER, the one role that a WSGI application has here"
-            )
-        if set(self.roles) - {FCGI_RESPONDER}:
-            tell("roles", "only requests of the responder role reach a WSGI application; others get FCGI_UNKNOWN_ROLE")
+        unknown = set(self.roles) - set(_ROLES)
+        if unknown or not self.roles:
+            raise ValueError(f"roles: {self.roles!r} are not some of FCGI_RESPONDER, FCGI_AUTHORIZER, FCGI_FILTER")
 
     @property
     def answers_errors(self) -> bool:
@@ -171,6 +172,7 @@ class BaseFCGIServer:
             allow_hosts=hosts,
             max_requests=self._max_requests,
             end_signals=_SIGNALS,
+            roles=[_ROLES[role] for role in self.roles],
         )
         return ended_by == signal.SIGHUP
 
