@@ -14,9 +14,14 @@ from fastcore.limits import DEFAULT_LIMITS, LIMIT_NAMES, Limits
 
 _EPILOG = """\
 addresses:
-  unix:/run/app.sock   a unix socket, mode 0660 (--socket-mode, --socket-group)
+  unix:/run/app.sock   a unix socket, mode 0660 (--socket-mode, --socket-group, --socket-owner)
   127.0.0.1:9000       a TCP port; only loopback addresses may connect (--allow-host)
-  fd:0                 a listening socket inherited as descriptor 0 (lighttpd's bin-path)
+  fd:0                 a listening socket inherited as descriptor 0 (lighttpd's bin-path, spawn-fcgi)
+  systemd:             the socket of a systemd socket unit (LISTEN_FDS); systemd:NAME where there are several
+
+who may connect:
+  to a unix socket     the users that its mode lets in; with --allow-uid only these of them, checked by the kernel
+  over TCP             --allow-host, else the list in the environment's FCGI_WEB_SERVER_ADDRS, else loopback only
 
 examples:
   python -m fastcore --bind unix:/run/app.sock --workers 2 mysite.wsgi:application
@@ -24,7 +29,9 @@ examples:
   python -m fastcore --bind 127.0.0.1:9000 --interface native hello:app
   python -m fastcore.client unix:/run/app.sock /some/path        (asks it something)
 
-signals: SIGTERM, SIGINT, SIGUSR1 end it when the running requests are answered; a second one at once.
+signals:
+  SIGTERM, SIGINT, SIGUSR1 end it when the running requests are answered; a second one interrupts them; a third one
+  ends an application that does not heed that either.
 """
 
 
@@ -49,16 +56,26 @@ def _parser() -> argparse.ArgumentParser:
         "application", metavar="MODULE:CALLABLE", help="the application, such as mysite.wsgi:application"
     )
     parser.add_argument(
-        "--bind", required=True, metavar="ADDRESS", help="where to listen: unix:/path, host:port or fd:0"
+        "--bind", required=True, metavar="ADDRESS", help="where to listen: unix:/path, host:port, fd:0 or systemd:"
     )
     parser.add_argument(
         "--interface", choices=("wsgi", "native"), default="wsgi", help="what the application is (default: wsgi)"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on the listener (default: 1)")
     parser.add_argument(
+        "--max-requests",
+        type=int,
+        default=0,
+        metavar="N",
+        help="replace a worker that has answered about so many, up to a tenth fewer (default: 0, never)",
+    )
+    parser.add_argument(
         "--socket-mode", type=_mode, default=0o660, metavar="MODE", help="of a unix socket (default: 0660)"
     )
     parser.add_argument("--socket-group", metavar="GROUP", help="group of a unix socket, such as www-data")
+    parser.add_argument(
+        "--socket-owner", metavar="USER", help="user that owns a unix socket; only root may give it away"
+    )
     parser.add_argument(
         "--allow-uid",
         type=int,
@@ -70,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-host",
         action="append",
         metavar="IP",
-        help="address that may connect over TCP; repeat (default: loopback)",
+        help="address that may connect over TCP; repeat for more (default: FCGI_WEB_SERVER_ADDRS, else loopback)",
     )
     parser.add_argument("--path", default=".", metavar="DIR", help="put first on the module search path (default: .)")
     parser.add_argument(
@@ -170,12 +187,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             limits=limits,
             socket_mode=arguments.socket_mode,
             socket_group=arguments.socket_group,
+            socket_owner=arguments.socket_owner,
             allow_uids=arguments.allow_uid,
             allow_hosts=arguments.allow_host,
             on_ready=on_ready,
             roles=[role for roles in arguments.role or [["responder"]] for role in roles],
             overload=arguments.overload,
             spool_directory=arguments.spool_dir,
+            max_requests=arguments.max_requests,
         )
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

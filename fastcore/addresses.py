@@ -1,21 +1,31 @@
-"""Addresses as text, and as the three frozen values the rest of fastcore works with.
+"""Addresses as text, and as the four frozen values the rest of fastcore works with.
 
-``unix:/path``, ``host:port`` (``[::1]:9000`` for IPv6) and ``fd:0``. ``str()`` of a value is the text that parses to
-it again. Nothing is opened, resolved or looked up here.
+``unix:/path``, ``host:port`` (``[::1]:9000`` for IPv6), ``fd:0`` and ``systemd:``. ``str()`` of a value is the text
+that parses to it again. Nothing is opened, resolved or looked up here.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from os import fsencode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
 else:
     from fastcore.values import dataclass
 
-__all__ = ["Address", "AddressError", "FdAddress", "TcpAddress", "UnixAddress", "parse_address"]
+__all__ = [
+    "Address",
+    "AddressError",
+    "FdAddress",
+    "SystemdAddress",
+    "TcpAddress",
+    "UnixAddress",
+    "allowed_addresses",
+    "parse_address",
+]
 
 MAX_UNIX_PATH_BYTES = 107
 """Longest path of a unix socket: Linux' ``sun_path`` has 108 bytes, the last of which is NUL (unix(7))."""
@@ -23,8 +33,12 @@ MAX_UNIX_PATH_BYTES = 107
 MAX_FD = 1_048_576
 """Highest descriptor number accepted: the kernel's own default for ``fs.nr_open``."""
 
-_FORMS = "an address is unix:/path, host:port, [ipv6]:port or fd:number"
+WEB_SERVER_ADDRESSES = "FCGI_WEB_SERVER_ADDRS"
+"""The environment variable that lists who may connect over TCP (FastCGI 1.0 §3.2)."""
+
+_FORMS = "an address is unix:/path, host:port, [ipv6]:port, fd:number or systemd:"
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}", re.ASCII)
+_SOCKET_NAME = re.compile(r"[!-9;-~]{0,255}", re.ASCII)  # systemd.socket(5), FileDescriptorName=: ASCII without ":"
 
 
 class AddressError(ValueError):
@@ -104,7 +118,24 @@ class FdAddress:
         return f"fd:{self.fd}"
 
 
-Address = UnixAddress | TcpAddress | FdAddress
+@dataclass(frozen=True, slots=True)
+class SystemdAddress:
+    """A socket passed by systemd's socket activation, or another program that does as it does (sd_listen_fds(3)).
+
+    ``name`` is the unit's ``FileDescriptorName=``; empty where one socket alone is passed.
+    """
+
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not _SOCKET_NAME.fullmatch(self.name):
+            raise AddressError(f"systemd:{self.name}: a socket's name is up to 255 characters of ASCII without colons")
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}"
+
+
+Address = UnixAddress | TcpAddress | FdAddress | SystemdAddress
 
 
 def parse_address(text: str) -> Address:
@@ -122,6 +153,8 @@ def parse_address(text: str) -> Address:
         return UnixAddress(rest)
     if colon and kind == "fd":
         return FdAddress(_number(rest, text, "a descriptor number, such as fd:0"))
+    if colon and kind == "systemd":
+        return SystemdAddress(rest)
     if text.startswith(("/", "./", "../")):
         raise AddressError(f"{text!r} looks like a path: write unix:{text}")
     if "://" in text:
@@ -136,6 +169,23 @@ def parse_address(text: str) -> Address:
         hint = f"write [{host}]:{port}, or [{text}]:PORT" if _is_ipv6(text) or _is_ipv6(host) else _FORMS
         raise AddressError(f"{text!r} has more than one colon: {hint}")
     return TcpAddress(host, _number(port, text, "a port number, such as 127.0.0.1:9000"))
+
+
+def allowed_addresses(texts: Iterable[Any], source: str) -> frozenset[str]:
+    """Numeric addresses as the system writes those of peers. Raises AddressError, naming `source`, for what is none."""
+    from ipaddress import IPv4Address, ip_address
+
+    found: set[str] = set()
+    for text in texts:
+        try:
+            address = ip_address(text.strip() if isinstance(text, str) else "")
+        except ValueError:
+            raise AddressError(
+                f"{source}: {text!r} is no IP address; write addresses such as 127.0.0.1, separated by commas"
+            ) from None
+        mapped = address if isinstance(address, IPv4Address) else address.ipv4_mapped
+        found |= {str(address)} if mapped is None else {str(mapped), f"::ffff:{mapped}"}
+    return frozenset(found)
 
 
 def _parse_bracketed(text: str) -> TcpAddress:

@@ -8,10 +8,12 @@ import socket
 import stat
 from contextlib import suppress
 
-from fastcore.addresses import FdAddress, TcpAddress, UnixAddress, parse_address
+from fastcore.addresses import FdAddress, SystemdAddress, TcpAddress, UnixAddress, parse_address
 from fastcore.errors import FastCGIError
 
 BACKLOG = 1024  # connections that wait in the kernel; net.core.somaxconn caps it
+FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
+MAX_PASSED_FDS = 1024
 
 
 class ListenerError(FastCGIError):
@@ -53,17 +55,33 @@ def _group_id(group: str | int | None) -> int:
         raise ListenerError(f"there is no group {group!r} on this system") from None
 
 
-def open_unix(path: str, *, mode: int = 0o660, group: str | int | None = None) -> socket.socket:
+def _user_id(user: str | int | None) -> int:
+    if user is None:
+        return -1
+    if isinstance(user, int):
+        return user
+    import pwd
+
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise ListenerError(f"there is no user {user!r} on this system") from None
+
+
+def open_unix(
+    path: str, *, mode: int = 0o660, group: str | int | None = None, owner: str | int | None = None
+) -> socket.socket:
     """Listen on a unix socket; a stale one is replaced in one step, so that nobody meets half-made rights.
 
     Args:
         path: where; its directory must exist.
         mode: permission bits of the socket, whatever the umask is.
         group: name or id of the group that gets it; None for this process's own.
+        owner: name or id of the user that gets it; None for this process's own. Only root may give it away.
 
     Raises ListenerError where something else is there, another process listens, or the rights do not allow it.
     """
-    group_id = _group_id(group)
+    group_id, user_id = _group_id(group), _user_id(owner)
     _check_path(path)
     temporary = f"{path}.{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -74,8 +92,8 @@ def open_unix(path: str, *, mode: int = 0o660, group: str | int | None = None) -
         finally:
             os.umask(umask)
         try:
-            if group_id >= 0:
-                os.chown(temporary, -1, group_id)
+            if group_id >= 0 or user_id >= 0:
+                os.chown(temporary, user_id, group_id)
             os.chmod(temporary, mode)
             listener.listen(BACKLOG)
             os.rename(temporary, path)
@@ -122,15 +140,64 @@ def inherit(fd: int) -> socket.socket:
     return listener
 
 
-def open_listener(address: str, *, mode: int = 0o660, group: str | int | None = None) -> socket.socket:
-    """Listen on `unix:/path`, `host:port` or `fd:N`. Example: ``open_listener("unix:/run/app.sock")``."""
+def passed_sockets() -> dict[int, str]:
+    """The descriptors that were passed to this process, and their names, as told by its environment (sd_listen_fds(3)).
+
+    They become non-inheritable, and the variables are removed: a child must not take them for its own. Raises
+    ListenerError where the variables are missing, malformed, or meant for another process.
+    """
+    told = {name: os.environ.pop(name, None) for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
+    pid, count, names = told.values()
+    if pid is None or count is None:
+        raise ListenerError(
+            "no socket was passed to this process (LISTEN_FDS and LISTEN_PID are not both set): "
+            "start it by a socket unit of systemd, or give another address"
+        )
+    if pid != str(os.getpid()):
+        raise ListenerError(
+            f"the passed sockets are for process {pid!r} (LISTEN_PID), and this one is {os.getpid()}: "
+            "a script between systemd and the server has to exec it"
+        )
+    if not (count.isascii() and count.isdigit() and 0 < int(count[:9]) <= MAX_PASSED_FDS):
+        raise ListenerError(f"LISTEN_FDS is a number from 1 to {MAX_PASSED_FDS}, not {count!r}")
+    fds = range(FIRST_PASSED_FD, FIRST_PASSED_FD + int(count))
+    words = names.split(":") if names else ["unknown"] * len(fds)
+    if len(words) != len(fds):
+        raise ListenerError(f"LISTEN_FDNAMES has {len(words)} names for {len(fds)} sockets: {names!r}")
+    for fd in fds:
+        try:
+            os.set_inheritable(fd, False)
+        except OSError as error:
+            raise ListenerError(f"LISTEN_FDS is {count}, but descriptor {fd} is not open: {error.strerror}") from error
+    return dict(zip(fds, words, strict=True))
+
+
+def inherit_passed(name: str = "") -> socket.socket:
+    """The listening socket that systemd passed under this name; without a name, the only one. Raises ListenerError."""
+    sockets = passed_sockets()
+    found = [fd for fd, its_name in sockets.items() if not name or its_name == name]
+    if len(found) != 1:
+        what = "are passed" if not name else f"are passed under the name {name!r}"
+        raise ListenerError(
+            f"{len(found) or 'no'} sockets {what}, and one is needed; their names are {', '.join(sockets.values())}: "
+            "write systemd:NAME with one that is there once (FileDescriptorName= of the socket unit)"
+        )
+    return inherit(found[0])
+
+
+def open_listener(
+    address: str, *, mode: int = 0o660, group: str | int | None = None, owner: str | int | None = None
+) -> socket.socket:
+    """Listen on `unix:/path`, `host:port`, `fd:N` or `systemd:`. Example: ``open_listener("unix:/run/app.sock")``."""
     match parse_address(address):
         case UnixAddress(path):
-            return open_unix(path, mode=mode, group=group)
+            return open_unix(path, mode=mode, group=group, owner=owner)
         case TcpAddress(host, port):
             return open_tcp(host, port)
         case FdAddress(fd):
             return inherit(fd)
+        case SystemdAddress(name):
+            return inherit_passed(name)
 
 
 class OwnedPath:

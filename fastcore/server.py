@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Collection, Sequence
+from types import FrameType
 from typing import Any, Literal
 
 from fastcore import implementation
+from fastcore.addresses import WEB_SERVER_ADDRESSES, allowed_addresses
 from fastcore.constants import AUTHORIZER, FILTER, RESPONDER
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.listeners import OwnedPath, open_listener
@@ -30,6 +33,7 @@ def serve(
     limits: Limits = DEFAULT_LIMITS,
     socket_mode: int = 0o660,
     socket_group: str | int | None = None,
+    socket_owner: str | int | None = None,
     allow_uids: Collection[int] | None = None,
     allow_hosts: Collection[str] | None = None,
     on_ready: Callable[[], None] | None = None,
@@ -40,17 +44,22 @@ def serve(
     overload: Literal["protocol", "page"] = "protocol",
     spool_directory: str | None = None,
 ) -> int:
-    """Serve an application over FastCGI until a signal; returns its number. The first drains, a second one forces.
+    """Serve an application over FastCGI until a signal; returns its number.
+
+    The first signal drains. A second one forces: what runs is interrupted (KeyboardInterrupt), and closed. A third ends
+    the process where it stands, with status 128 and the signal's number.
 
     Args:
         app: a WSGI application (PEP 3333), or a native one: `app(request)`.
-        bind: `unix:/path`, `host:port`, `fd:0`, or a listening socket.
+        bind: `unix:/path`, `host:port`, `fd:0`, `systemd:` or `systemd:NAME` (socket activation), or a
+            listening socket.
         interface: which of the two `app` is.
         workers: processes on the listener. With 1, this process serves by itself.
         limits: what a client may ask of each worker.
-        socket_mode, socket_group: permission bits and group of a unix socket.
+        socket_mode, socket_group, socket_owner: permission bits, group and user of a unix socket that is made here.
         allow_uids: user ids that may connect to a unix socket; None for all that its mode lets in.
-        allow_hosts: numeric addresses that may connect over TCP; None for loopback only.
+        allow_hosts: numeric addresses that may connect over TCP; None for those that FCGI_WEB_SERVER_ADDRS lists
+            (FastCGI 1.0 §3.2), or loopback only where the environment has no such variable.
         on_ready: called once when the listener is open and connections are taken.
         log: takes one text without a newline.
         max_requests: a worker that has answered about so many, up to a tenth fewer, is replaced; 0 for never. There is
@@ -62,8 +71,8 @@ def serve(
             page with Retry-After ("page") where the front end does not tell its client.
         spool_directory: where the temporary files of long bodies are made; None for TMPDIR, /tmp or /var/tmp.
 
-    Raises ListenerError where `bind` cannot be listened on, SpoolError where `spool_directory` cannot be used. Call it
-    in the main thread: it handles signals.
+    Raises ListenerError where `bind` cannot be listened on, AddressError where it is no address or the list of allowed
+    ones is none, SpoolError where `spool_directory` cannot be used. Call it in the main thread: it handles signals.
 
     Example::
 
@@ -89,8 +98,6 @@ def serve(
     options |= {"roles": [ROLES[role] for role in roles], "overload": overload}
     if spool_directory is not None:
         options["spool_directory"] = check_directory(spool_directory)
-    if allow_hosts is not None:
-        options["allow_hosts"] = allow_hosts
 
     worker_loop = implementation.loop.WorkerLoop  # imported before workers are forked: they share its memory
 
@@ -99,17 +106,19 @@ def serve(
         loop = worker_loop(listener, application, lifeline=lifeline, **options)
         if max_requests:
             application.on_last = loop.drain
-        return _run_loop(loop, end_signals, mask)
+        return _run_loop(loop, end_signals, mask, log)
 
     owned: OwnedPath | None = None
     # Who sees the socket may send a signal: it has to wait until somebody heeds it.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, end_signals)
     try:
         if isinstance(bind, str):
-            listener = open_listener(bind, mode=socket_mode, group=socket_group)
+            listener = open_listener(bind, mode=socket_mode, group=socket_group, owner=socket_owner)
             owned = OwnedPath(bind)
         else:
             listener = bind
+        if listener.family != socket.AF_UNIX:
+            options |= _allowed_hosts(allow_hosts)
         implementation.loop.release_memory()
         if on_ready is not None:
             on_ready()
@@ -121,6 +130,18 @@ def serve(
             listener.close()
             owned.remove()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _allowed_hosts(given: Collection[str] | None) -> dict[str, frozenset[str]]:
+    """The loop's option for a TCP listener; none where its own default, loopback, is what is wanted."""
+    if given is not None:
+        return {"allow_hosts": allowed_addresses(given, "allow_hosts")}
+    value = os.environ.get(WEB_SERVER_ADDRESSES)
+    return {} if value is None else {"allow_hosts": allowed_addresses(value.split(","), WEB_SERVER_ADDRESSES)}
+
+
+class Forced(KeyboardInterrupt):
+    """Raised in an application that runs when the second signal comes."""
 
 
 class _Counted:
@@ -139,20 +160,43 @@ class _Counted:
         return self._application(request)
 
 
-def _run_loop(loop: Any, end_signals: Collection[signal.Signals], mask: set[int | signal.Signals]) -> int:
+# Where the loop itself may be when a signal comes: interrupting it there would serve nothing, it looks at its flags.
+_OF_THE_LOOP = ("fastcore.", "asyncio.", "selectors")
+
+
+def _runs_application(frame: FrameType | None, outermost: FrameType) -> bool:
+    """Whether code that is not the loop's runs in this call stack, up to the frame that runs the loop."""
+    while frame is not None and frame is not outermost:
+        if not frame.f_globals.get("__name__", "").startswith(_OF_THE_LOOP):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _run_loop(loop: Any, end_signals: Collection[signal.Signals], mask: set[int | signal.Signals], log: Log) -> int:
     """Run a worker loop with the process's signals wired to it; the handlers before are put back.
 
     `mask` is what the process blocks while it serves: the end signals were blocked until now.
     """
     ended_by = 0
+    heard = 0
+    here = sys._getframe()
 
-    def on_signal(number: int, _: object) -> None:
-        nonlocal ended_by
-        if not ended_by:
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal ended_by, heard
+        heard += 1
+        if heard == 1:
             ended_by = number
             loop.drain()
-        else:
-            loop.stop()
+            return
+        loop.stop()
+        if not _runs_application(frame, here):
+            return
+        if heard == 2:
+            log("a second signal: the application that runs is interrupted")
+            raise Forced
+        log("a third signal: the application goes on and on; ended where it stands")
+        os._exit(128 + number)
 
     before = {
         number: signal.signal(number, on_signal)
@@ -163,6 +207,8 @@ def _run_loop(loop: Any, end_signals: Collection[signal.Signals], mask: set[int 
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         loop.run()
+    except Forced:
+        pass
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():

@@ -17,6 +17,9 @@ from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 FIRST_DELAY = 0.1  # seconds before a worker that died young is started again; doubled each time
 LONGEST_DELAY = 30.0
 GROWN_UP = 10.0  # seconds: a worker that lived longer is started again at once
+FORCED_WAIT = 5.0  # seconds from the second signal until what has not ended is killed
+
+SERVED = 86  # exit status of a worker that has served its time; an application that calls exit() has another
 
 END_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -27,8 +30,10 @@ class Prefork:
     """Runs `work(lifeline)` in `count` forked processes until told to end.
 
     `work` is called in each child with a descriptor that becomes readable when the parent is gone; the child ends when
-    it returns, and another takes its place. The signals of `end_signals` are passed on as SIGTERM: the first drains,
-    the second forces. One that this process ignores (nohup's SIGHUP) stays ignored.
+    it returns, and another takes its place: at once where it returned 0, so had served its time; else, and after any
+    other end, with back-off. The signals of `end_signals` are passed on as SIGTERM: the first drains, the second
+    forces, and what has not ended some seconds later is killed. One that this process ignores (nohup's SIGHUP) stays
+    ignored.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Prefork:
         self._delay = 0.0
         self._start_at = 0.0
         self._ending = False
+        self._force_at = self._kill_at = 0.0  # seconds (monotonic); 0 for never
         self._lifeline, self._lifeline_end = os.pipe()
 
     def run(self) -> int:
@@ -95,8 +101,8 @@ class Prefork:
             for number in self._signals.intersection(_FROM_TERMINAL):
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._work(self._lifeline)
-            status = 0
+            ended_by = self._work(self._lifeline)
+            status = 0 if ended_by else SERVED
         except BaseException:
             import traceback
 
@@ -108,16 +114,33 @@ class Prefork:
         timeout = 3600.0
         if len(self._born) < self._count and not self._ending:
             timeout = max(self._start_at - time.monotonic(), 0)
+        elif self._kill_at:
+            timeout = max((self._force_at or self._kill_at) - time.monotonic(), 0)
         info = signal.sigtimedwait(self._signals, timeout + 0.001)
         if info is not None and info.si_signo != signal.SIGCHLD:
             self._ended_by = self._ended_by or info.si_signo
             self._end()
         self._reap()
+        if self._force_at and time.monotonic() >= self._force_at:
+            self._force_at = 0.0
+            self._end()  # a busy worker may have taken two signals for one
+        if self._kill_at and time.monotonic() >= self._kill_at:
+            self._kill()
 
     def _end(self) -> None:
+        if self._ending and not self._kill_at:
+            self._kill_at = time.monotonic() + FORCED_WAIT
+            self._force_at = self._kill_at - FORCED_WAIT / 2
         self._ending = True
         for pid in self._born:
             os.kill(pid, signal.SIGTERM)
+
+    def _kill(self) -> None:
+        """A call that never comes back into Python hears no signal but this one."""
+        self._force_at = self._kill_at = 0.0
+        for pid in self._born:
+            self._log(f"worker {pid} does not end: killed")
+            os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while self._born:
@@ -128,7 +151,7 @@ class Prefork:
             if born is None or self._ending:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            if code == 0:  # it had served its time: no reason to wait
+            if code == SERVED:  # no reason to wait
                 self._start_at = 0.0
                 self._mention(f"worker {pid} has ended; a new one takes its place")
                 continue

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
-from fastcore.addresses import Address, FdAddress, TcpAddress, UnixAddress, parse_address
+from fastcore.addresses import Address, FdAddress, SystemdAddress, TcpAddress, UnixAddress, parse_address
 from fastcore.client import errors
 from fastcore.client.events import BodyReceived, ErrorsReceived, HeadReceived, ResponseEnded
 from fastcore.client.head import Head
@@ -164,7 +164,7 @@ def _read(file: _Readable) -> Iterator[bytes]:
 def server_address(address: str | Address) -> UnixAddress | TcpAddress:
     """The address of a server to connect to. Raises ValueError for what is none."""
     parsed = parse_address(address) if isinstance(address, str) else address
-    if isinstance(parsed, FdAddress):
+    if isinstance(parsed, FdAddress | SystemdAddress):
         raise ValueError(f"{parsed}: a client connects to unix:/path or host:port")
     return parsed
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from fastcore.addresses import AddressError, FdAddress, TcpAddress, UnixAddress
+from fastcore.addresses import WEB_SERVER_ADDRESSES, FdAddress, TcpAddress, UnixAddress, allowed_addresses
 
-ADDRESSES_VARIABLE = "FCGI_WEB_SERVER_ADDRS"  # FastCGI 1.0 §3.2
 DEFAULT_CHILDREN = 5  # what flup's fork server has ready when nothing else is said: its maxSpare
 
 _NO_THREADS = "there are no threads: a worker answers one request after the other; for more at once give maxChildren"
@@ -107,30 +106,13 @@ def listen_address(bind_address: Any) -> FdAddress | TcpAddress | UnixAddress:
     return TcpAddress(host, port)
 
 
-def allowed_addresses(texts: Iterable[Any], source: str) -> frozenset[str]:
-    """Numeric addresses as the system writes those of peers. Raises AddressError, naming `source`, for what is none."""
-    from ipaddress import IPv4Address, ip_address
-
-    found: set[str] = set()
-    for text in texts:
-        try:
-            address = ip_address(text.strip() if isinstance(text, str) else "")
-        except ValueError:
-            raise AddressError(
-                f"{source}: {text!r} is no IP address; write addresses such as 127.0.0.1, separated by commas"
-            ) from None
-        mapped = address if isinstance(address, IPv4Address) else address.ipv4_mapped
-        found |= {str(address)} if mapped is None else {str(mapped), f"::ffff:{mapped}"}
-    return frozenset(found)
-
-
 def allowed_hosts(allowed_servers: Collection[str] | str | None) -> frozenset[str] | None:
     """Who may connect over TCP: `allowedServers`, else FCGI_WEB_SERVER_ADDRS, else None for this machine only."""
     if allowed_servers is not None:
         texts = allowed_servers.split(",") if isinstance(allowed_servers, str) else allowed_servers
         return allowed_addresses(texts, "allowedServers")
-    value = os.environ.get(ADDRESSES_VARIABLE)
-    return None if value is None else allowed_addresses(value.split(","), ADDRESSES_VARIABLE)
+    value = os.environ.get(WEB_SERVER_ADDRESSES)
+    return None if value is None else allowed_addresses(value.split(","), WEB_SERVER_ADDRESSES)
 
 
 def is_loopback(host: str) -> bool:

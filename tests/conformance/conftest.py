@@ -5,6 +5,7 @@ No machine-wide lock: these tests start processes on unix sockets and free ports
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -61,3 +62,28 @@ def start(tmp_path: Any, twin_environment: dict[str, str]) -> Iterator[Callable[
     yield started
     for server in servers:
         server.__exit__()
+
+
+@pytest.fixture
+def listen(tmp_path: Any) -> Iterator[Callable[[int], socket.socket]]:
+    """A function that opens a listener of a family, as a web server or a service manager does; closed afterwards."""
+    opened: list[socket.socket] = []
+
+    def listening(family: int) -> socket.socket:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        opened.append(listener)
+        where: dict[int, Any] = {
+            socket.AF_UNIX: str(tmp_path / "l"),
+            socket.AF_INET: ("127.0.0.1", 0),
+            socket.AF_INET6: ("::1", 0),
+        }
+        try:
+            listener.bind(where[family])
+        except OSError:
+            pytest.skip("no IPv6 on this machine")
+        listener.listen(64)
+        return listener
+
+    yield listening
+    for listener in opened:
+        listener.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import resource
 import signal
 import socket
@@ -12,50 +14,7 @@ from contextlib import suppress
 
 import pytest
 import wire
-from fcgi_server import Server, is_closed, is_cut_off, read_answer, read_to_end
-
-FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
-
-
-@pytest.fixture
-def listen(tmp_path):
-    """A function that opens a listener of a family, as a web server or a service manager does; closed afterwards."""
-    opened = []
-
-    def listening(family):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        opened.append(listener)
-        where = {socket.AF_UNIX: str(tmp_path / "l"), socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0)}
-        try:
-            listener.bind(where[family])
-        except OSError:
-            pytest.skip("no IPv6 on this machine")
-        listener.listen(64)
-        return listener
-
-    yield listening
-    for listener in opened:
-        listener.close()
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_line_58_listener_on_descriptor_0(start, listen, family):
-    """lighttpd's bin-path and spawn-fcgi hand over the listener as descriptor 0."""
-    server = start(listener=listen(family))
-    assert server.ask(PATH_INFO="/hello").body == b"hello"
-    server.process.terminate()
-    assert server.process.wait(20) == 0
-
-
-@pytest.mark.parametrize("kind", ["null", "datagram", "connected", "not-listening"])
-def test_line_58_descriptor_that_is_no_listener_is_refused(tmp_path, twin_environment, kind):
-    one, other = socket.socketpair(type=socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_STREAM)
-    with one, other, open(os.devnull) as null, socket.socket(socket.AF_UNIX) as idle:
-        server = Server(tmp_path, twin_environment, listener={"null": null, "not-listening": idle}.get(kind, one))
-        server.start()
-        assert server.process.wait(20) == 1
-    assert f"descriptor 0 is no {'socket' if kind == 'null' else 'listening stream socket'}" in server.log
-    assert "Traceback" not in server.log
+from fcgi_server import Server, children, is_closed, is_cut_off, read_answer, read_to_end
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -89,6 +48,57 @@ def test_line_60_second_signal_forces(start, tmp_path):
         assert server.process.wait(20) == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("path", ["/stuck", "/spin", "/stuck-body"])
+def test_line_60_second_signal_ends_an_application_that_does_not_return(start, tmp_path, path, workers):
+    server = start("native", "--workers", str(workers))
+    inside = tmp_path / "inside"
+    with server.connect() as sock:
+        sock.sendall(wire.request(PATH_INFO=path, QUERY_STRING=str(inside)))
+        server.wait_for(inside.exists, "the application")
+        os.kill(server.pid, signal.SIGTERM)
+        server.wait_for(lambda: inside.read_text() == "heard", "the first signal to be taken")
+        assert server.process.poll() is None
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.process.wait(20) == 0
+    assert "a second signal: the application that runs is interrupted" in server.log
+    assert not server.path.exists()
+
+
+def test_line_60_third_signal_ends_an_application_that_swallows_the_second(start, tmp_path):
+    server = start()
+    inside = tmp_path / "inside"
+    with server.connect() as sock:
+        sock.sendall(wire.request(PATH_INFO="/stubborn", QUERY_STRING=str(inside)))
+        server.wait_for(inside.exists, "the application")
+        for number in range(1, 4):
+            assert server.process.poll() is None
+            os.kill(server.pid, signal.SIGTERM)
+            server.wait_for(lambda: inside.read_text() == "heard" * number, "the signal to be taken")  # noqa: B023
+        assert server.process.wait(20) == 128 + signal.SIGTERM
+    assert "a third signal" in server.log
+
+
+def test_line_60_worker_that_hears_no_signal_is_killed_after_the_second(start, tmp_path):
+    server = start("native", "--workers", "2")
+    inside = tmp_path / "inside"
+    with server.connect() as sock:
+        sock.sendall(wire.request(PATH_INFO="/deaf", QUERY_STRING=str(inside)))
+        server.wait_for(inside.exists, "the application")
+        for _ in range(2):
+            os.kill(server.pid, signal.SIGTERM)
+            server.wait_for(lambda: not pending(server), "the signal to be taken")
+        assert server.process.wait(20) == 0
+    assert "does not end: killed" in server.log
+
+
+def pending(server):
+    """Whether a signal sent to the server's (first) process waits to be taken."""
+    with open(f"/proc/{server.pid}/status") as status:
+        found = dict(line.split(":", 1) for line in status)
+    return int(found["ShdPnd"], 16) | int(found["SigPnd"], 16)
+
+
 def test_line_61_accept_survives_running_out_of_descriptors(start):
     server = start()
     server.settle()
@@ -120,6 +130,69 @@ def test_line_61_more_than_1024_descriptors(start):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_line_61_connections_that_are_gone_before_they_are_accepted(start, listen):
+    """ECONNABORTED, or a connection that is reset at once (accept(2)); the server sleeps while they come and go."""
+    for family in (socket.AF_UNIX, socket.AF_INET):
+        server = start(listener=listen(family))
+        server.settle()
+        os.kill(server.pid, signal.SIGSTOP)
+        for number in range(30):
+            with server.connect() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close() sends RST
+                if number % 2:
+                    sock.sendall(wire.request(PATH_INFO="/hello"))
+        os.kill(server.pid, signal.SIGCONT)
+        assert server.ask(PATH_INFO="/hello").body == b"hello"
+        assert "cannot accept" not in server.log
+
+
+def test_line_61_calls_interrupted_by_signals_are_made_again(start):
+    """EINTR, 2,000 times a second."""
+    server = start()
+    assert server.ask(PATH_INFO="/ticking").body == b"ticking"
+    with server.connect() as kept:
+        for number in range(200):
+            kept.sendall(wire.request(1, b"x" * 1000 * number, CONTENT_LENGTH=str(1000 * number), PATH_INFO="/length"))
+            assert read_answer(kept).body == b"%d %d" % (number * 1000, number * 1000)
+            assert server.ask(PATH_INFO="/hello").body == b"hello"
+    assert "cannot" not in server.log
+
+
+def test_line_61_worker_that_exits_with_status_0_again_and_again_is_replaced_ever_later(start):
+    """An application that calls os._exit(0) did not serve its time."""
+    server = start("native", "--workers", "2", "--max-requests", "1000")
+    for number, delay in enumerate(("0.1", "0.2", "0.4", "0.8"), 1):
+        with server.connect() as sock:
+            sock.sendall(wire.request(PATH_INFO="/exit-0"))
+            assert is_closed(sock)
+        server.wait_for(lambda: server.log.count("a new one starts") == number, "a word")  # noqa: B023
+        assert f"exited with status 0; a new one starts in {delay} s" in server.log
+
+
+def test_line_61_one_connection_wakes_about_one_worker(start):
+    """EPOLLEXCLUSIVE. Woken all together, 4 workers would switch 4 times for each connection."""
+    server = start("native", "--workers", "4")
+    server.wait_for(lambda: len(children(server.pid)) == 4, "four workers")
+    workers = children(server.pid)
+    for pid in workers:
+        server.wait_for(lambda: sleeps_in_epoll(pid), "the worker to wait")  # noqa: B023
+    before = sum(map(switches, workers))
+    for _ in range(200):
+        assert server.ask(PATH_INFO="/hello").body == b"hello"
+    assert sum(map(switches, workers)) - before < 500
+
+
+def switches(pid):
+    """How often the process has gone to sleep by itself."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
+
+
+def sleeps_in_epoll(pid):
+    with open(f"/proc/{pid}/wchan") as wchan:
+        return wchan.read() in ("ep_poll", "0", "")  # the kernel need not tell
+
+
 def test_line_62_socket_has_its_mode_whatever_the_umask(start, tmp_path, twin_environment):
     for umask in (0o000, 0o077):
         before = os.umask(umask)
@@ -130,6 +203,25 @@ def test_line_62_socket_has_its_mode_whatever_the_umask(start, tmp_path, twin_en
         assert stat.S_IMODE(os.stat(server.path).st_mode) == 0o660
     server = start("native", "--socket-mode", "0600")
     assert stat.S_IMODE(os.stat(server.path).st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a socket away")
+def test_line_62_socket_has_its_owner_and_group(start):
+    server = start("native", "--socket-owner", "nobody", "--socket-group", "daemon")
+    found = os.stat(server.path)
+    assert (pwd.getpwuid(found.st_uid).pw_name, grp.getgrgid(found.st_gid).gr_name) == ("nobody", "daemon")
+    assert stat.S_IMODE(found.st_mode) == 0o660
+
+
+def test_line_62_another_processs_socket_in_the_same_place_is_not_removed(start):
+    server = start()
+    server.settle()
+    os.rename(server.path, server.path.with_name("old"))
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(server.path))
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+        assert server.path.exists()
 
 
 def test_line_62_stale_socket_is_replaced_and_a_live_one_is_not(start, twin_environment):
@@ -187,6 +279,32 @@ def test_line_63_body_that_does_not_come_is_a_408(start):
         post = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "9"}
         slow.sendall(wire.begin(flags=0) + wire.params(1, post) + wire.record(wire.STDIN, 1, b"x"))
         assert wire.answer(read_to_end(slow)).status == 408
+
+
+@pytest.mark.parametrize("flags", [0, 1])
+def test_line_63_workers_are_replaced_after_max_requests_and_no_answer_is_lost(start, flags):
+    server = start("native", "--workers", "2", "--max-requests", "20")
+    pids = set()
+    for _ in range(30):
+        with server.connect() as sock:
+            for number in range(1, 6):
+                data = wire.request(number, flags=flags, PATH_INFO="/pid")
+                try:
+                    sock.sendall(data)
+                    answer = read_answer(sock, number)
+                except (
+                    AssertionError,
+                    BrokenPipeError,
+                    ConnectionResetError,
+                ):  # closed between two requests: as a front end, ask again
+                    assert number > 1
+                    break
+                pids.add(answer.body)
+                if not flags:
+                    assert is_closed(sock)
+                    break
+    server.wait_for(lambda: pids.add(server.ask(PATH_INFO="/pid").body) or len(pids) > 2, "a new worker")
+    assert "Error" not in server.log
 
 
 def test_line_64_nothing_of_one_request_is_seen_by_the_next(server):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from wsgiref.validate import validator
 
 STATE = {"requests": 0}
@@ -53,6 +56,30 @@ def native(request):
             sys.exit(3)
         case "/die":
             os._exit(9)
+        case "/exit-0":
+            os._exit(0)
+        case "/stuck":
+            tell_signals(query)
+            time.sleep(1000)
+        case "/stuck-body":
+            return 200, text, stuck_body(query)
+        case "/spin":
+            tell_signals(query)
+            while True:
+                pass
+        case "/stubborn":
+            tell_signals(query)
+            while True:
+                with suppress(BaseException):
+                    time.sleep(1000)
+        case "/deaf":
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            Path(query).touch()
+            time.sleep(1000)
+        case "/ticking":
+            signal.signal(signal.SIGALRM, lambda *_: None)
+            signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+            return 200, text, b"ticking"
         case "/errors":
             request.write_error("first complaint\n")
             return 200, text, b"complained"
@@ -138,6 +165,26 @@ def held(gate):
         time.sleep(0.01)
         yield b""
     yield b"released"
+
+
+def tell_signals(path):
+    """Make the file `path`, and write a word into it for each SIGTERM that has come."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def on_signal(number, frame):
+        with open(path, "a") as file:
+            file.write("heard")
+        handler(number, frame)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    Path(path).touch()
+
+
+def stuck_body(path):
+    """A body whose second piece never comes."""
+    yield b"first"
+    tell_signals(path)
+    time.sleep(1000)
 
 
 def late():

@@ -20,6 +20,7 @@ class Server:
     """`python -m fastcore` with an application of tests/support/applications.py, on a unix socket of its own.
 
     With `listener`, a listening socket of any family, it is started as web servers do: with it as descriptor 0.
+    With `passed`, name → listening socket, it is started as systemd does; `bind` says which of them it is to take.
     """
 
     def __init__(
@@ -29,12 +30,15 @@ class Server:
         application: str = "native",
         *options: str,
         listener: socket.socket | None = None,
+        passed: Mapping[str, socket.socket] | None = None,
+        bind: str = "",
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.path = directory / "s"
         self.log_path = directory / "log"
-        self.address = "fd:0" if listener else f"unix:{self.path}"
+        self.address = bind or ("fd:0" if listener else f"unix:{self.path}")
         self._listener = listener
+        self._passed = passed or {}
         self._command = [sys.executable, "-m", "fastcore", "--bind", self.address]
         self._command += ["--interface", "native" if application == "native" else "wsgi", *options]
         self._command += ["--path", str(ROOT / "tests" / "support"), f"applications:{application}"]
@@ -43,9 +47,15 @@ class Server:
 
     def start(self) -> None:
         """Start the process without waiting for its socket."""
+        fds = [sock.fileno() for sock in self._passed.values()]
+        command = self._command
+        if fds:
+            activator = str(ROOT / "tests" / "support" / "activator.py")
+            command = [sys.executable, activator, ",".join(map(str, fds)), ":".join(self._passed), *command]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
-                self._command,
+                command,
+                pass_fds=fds,
                 env=self._environment,
                 stdin=self._listener or subprocess.DEVNULL,
                 stdout=log,
@@ -54,7 +64,7 @@ class Server:
 
     def __enter__(self) -> Server:
         self.start()
-        if self._listener is None:
+        if self.address == f"unix:{self.path}":
             self.wait_for(lambda: self.path.exists(), "the socket")
         return self
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcore.addresses import AddressError, FdAddress, TcpAddress, UnixAddress, parse_address
+from fastcore.addresses import AddressError, FdAddress, SystemdAddress, TcpAddress, UnixAddress, parse_address
 
 GOOD = [
     ("unix:/run/app.sock", UnixAddress("/run/app.sock")),
@@ -20,6 +20,8 @@ GOOD = [
     ("[fe80::1%eth0]:9000", TcpAddress("fe80::1%eth0", 9000)),
     ("fd:0", FdAddress(0)),
     ("fd:17", FdAddress(17)),
+    ("systemd:", SystemdAddress()),
+    ("systemd:web.socket", SystemdAddress("web.socket")),
 ]
 
 
@@ -57,6 +59,10 @@ BAD = [
     ("fd:", "is not a descriptor number"),
     ("fd:x", "is not a descriptor number"),
     ("fd:9999999", "outside 0 to"),
+    ("systemd", "systemd:"),
+    ("systemd:a:b", "without colons"),
+    ("systemd:" + "x" * 256, "up to 255 characters"),
+    ("systemd:two words", "of ASCII"),
 ]
 
 

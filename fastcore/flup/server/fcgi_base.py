@@ -10,13 +10,12 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastcore.addresses import TcpAddress, UnixAddress
+from fastcore.addresses import WEB_SERVER_ADDRESSES, TcpAddress, UnixAddress
 from fastcore.constants import AUTHORIZER as FCGI_AUTHORIZER
 from fastcore.constants import FILTER as FCGI_FILTER
 from fastcore.constants import RESPONDER as FCGI_RESPONDER
 from fastcore.flup.gateway import Gateway, TimeoutException, format_failure
 from fastcore.flup.options import (
-    ADDRESSES_VARIABLE,
     MEANINGLESS,
     allowed_hosts,
     count_workers,
@@ -152,7 +151,7 @@ class BaseFCGIServer:
             tell(
                 "bindAddress",
                 f"only programs on this machine may connect to {self._address}; name the web server's address in "
-                f"allowedServers or the environment's {ADDRESSES_VARIABLE}",
+                f"allowedServers or the environment's {WEB_SERVER_ADDRESSES}",
             )
         is_external = self._address != listen_address(None)
         if not is_external and self._is_cgi():
