@@ -1,9 +1,9 @@
 """Shared by all tests: both twins, a temporary directory for each run, and no silent skips where that is asked for.
 
-    FASTCORE_PURE=1             only the pure twin (`make test-pure`)
-    FASTCORE_TEST_STRICT=1      a skip whose reason is not in ALLOWED_SKIPS is a failure (CI)
-    FASTCORE_TEST_KEEP=1        keep the temporary directory of the run
-    HYPOTHESIS_PROFILE=NAME     default, quick, ci or long
+FASTCORE_PURE=1             only the pure twin (`make test-pure`)
+FASTCORE_TEST_STRICT=1      a skip whose reason is not in ALLOWED_SKIPS is a failure (CI)
+FASTCORE_TEST_KEEP=1        keep the temporary directory of the run
+HYPOTHESIS_PROFILE=NAME     default, quick, ci or long
 """
 
 from __future__ import annotations

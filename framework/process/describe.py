@@ -19,6 +19,7 @@ from framework.process.logs import printable
 from framework.process.parts import Part, PartsError, backend_part
 from framework.process.privileges import PrivilegeError
 from framework.process.runfiles import kill_session
+from framework.process.sandbox import SandboxError
 from framework.process.spec import MAX_TABLE_BYTES, spec_of
 from framework.process.view import ViewError
 
@@ -52,7 +53,7 @@ def _table_of(site: Site, name: str) -> Table | str:
     try:
         part = backend_part(site, site.backends[name], describe=True)
         return _parse(*_import(site, part))
-    except (LaunchError, PartsError, PrivilegeError, ViewError) as error:
+    except (LaunchError, PartsError, PrivilegeError, SandboxError, ViewError) as error:
         return str(error)
 
 

@@ -27,6 +27,7 @@ from framework.process.logs import Output
 from framework.process.parts import URLS_FD, PartsError, backend_part
 from framework.process.privileges import PrivilegeError
 from framework.process.runfiles import kill_session
+from framework.process.sandbox import SandboxError
 from framework.process.sources import MAX_FILES, Stamp, lies_below, source_files, stamp
 from framework.process.spec import spec_of
 from framework.process.view import ViewError
@@ -278,7 +279,7 @@ class DevelopmentBackend:
         self._said.lines.clear()
         try:
             part = backend_part(self._site, self._site.backends[self._name])
-        except (PartsError, PrivilegeError, ViewError) as error:
+        except (PartsError, PrivilegeError, SandboxError, ViewError) as error:
             self._cannot_start(error)
             return
         child = Child(part, self._said, self._watch, self._forget)

@@ -1,17 +1,18 @@
-"""The Linux calls that `os` has no name for: prctl, capset, unshare, mount.
+"""The Linux calls that `os` has no name for: prctl, capset, unshare, mount, landlock.
 
-Each function does one call and raises OSError with the call's name. Nothing is decided here; `privileges` and
-`view` decide. ctypes is loaded by this module only. Sources: prctl(2), capabilities(7), mount(2),
-mount_namespaces(7).
+Each function does one call and raises OSError with the call's name. Nothing is decided here; `privileges`, `view`
+and `landlock` decide. Sources: prctl(2), capabilities(7), mount(2), mount_namespaces(7), landlock(7), seccomp(2).
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_SET_SECCOMP = 22
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
@@ -20,7 +21,15 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
+SECCOMP_MODE_FILTER = 2
+
 CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+
+# The same number on every architecture (as of all system calls since Linux 5.3).
+SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
+LANDLOCK_CREATE_RULESET_VERSION = 1
+LANDLOCK_RULE_PATH_BENEATH = 1
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE = 32, 4096, 16384, 1 << 18, 1 << 19
@@ -108,6 +117,44 @@ def no_new_privileges() -> None:
     _prctl("prctl(PR_SET_NO_NEW_PRIVS)", PR_SET_NO_NEW_PRIVS, 1)
 
 
+def filter_system_calls(program: bytes) -> None:
+    """Put a seccomp filter, as BPF instructions of 8 bytes, in force for the caller and all it starts (seccomp(2))."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+    argument = Program(len(program) // 8, ctypes.addressof(instructions))
+    _prctl("prctl(PR_SET_SECCOMP)", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(argument))
+
+
+def landlock_version() -> int:
+    """The version of Landlock's interface in this kernel; 0 where it has none or it is switched off (landlock(7))."""
+    version = int(_libc.syscall(SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), LANDLOCK_CREATE_RULESET_VERSION))
+    return max(version, 0)
+
+
+def landlock_ruleset(handled: tuple[int, ...]) -> int:
+    """A descriptor of a new set of rules; `handled` are masks: file system, network, scopes, as far as known."""
+    attributes = struct.pack(f"={len(handled)}Q", *handled)
+    number = int(
+        _libc.syscall(SYS_LANDLOCK_CREATE_RULESET, ctypes.c_char_p(attributes), ctypes.c_size_t(len(attributes)), 0)
+    )
+    return _check(number, "landlock_create_ruleset")
+
+
+def landlock_allow(ruleset: int, path: int, rights: int) -> None:
+    """Allow `rights` beneath what the descriptor `path` names."""
+    attributes = struct.pack("=Qi", rights, path)
+    rule = (ruleset, LANDLOCK_RULE_PATH_BENEATH, ctypes.c_char_p(attributes), 0)
+    _check(int(_libc.syscall(SYS_LANDLOCK_ADD_RULE, *rule)), "landlock_add_rule")
+
+
+def landlock_restrict(ruleset: int) -> None:
+    """Put a set of rules in force for the caller and all it starts; needs no_new_privileges()."""
+    _check(int(_libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0)), "landlock_restrict_self")
+
+
 def keep_capabilities(keep: bool) -> None:
     """Whether permitted capabilities outlive the change from uid 0 to another; execve resets it."""
     _prctl("prctl(PR_SET_KEEPCAPS)", PR_SET_KEEPCAPS, int(keep))
@@ -143,6 +190,11 @@ def raise_ambient(mask: int) -> None:
 def unshare_mounts() -> None:
     """Give the caller a mount namespace of its own (needs CAP_SYS_ADMIN)."""
     _check(int(_libc.unshare(CLONE_NEWNS)), "unshare(CLONE_NEWNS)")
+
+
+def unshare_network() -> None:
+    """Give the caller a network namespace of its own, with no interface that is up (needs CAP_SYS_ADMIN)."""
+    _check(int(_libc.unshare(CLONE_NEWNET)), "unshare(CLONE_NEWNET)")
 
 
 def can_unshare_mounts() -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from framework.process.launcher import FIRST_LISTEN_FD, Launch
 from framework.process.privileges import FRONTEND_UMASK, PrivilegeError, Privileges, caller, environment, resolve
 from framework.process.runfiles import notify_directory
+from framework.process.sandbox import SandboxError
+from framework.process.sandbox import plan as plan_sandbox
 from framework.process.view import Tree, View, ViewError, plan
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def parts_of(site: Site) -> list[Part]:
     for backend in (None, *site.backends.values()):
         try:
             parts.append(frontend_part(site) if backend is None else backend_part(site, backend))
-        except (PrivilegeError, ViewError, PartsError) as error:
+        except (PrivilegeError, ViewError, SandboxError, PartsError) as error:
             problems.append(str(error))
     if problems:
         raise PartsError(problems)
@@ -129,7 +131,7 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
 
     `describe` is for an import that only tells its URLs: then the state directory need not be there yet.
     """
-    privileges = resolve(backend.user, backend.group) if os.geteuid() == 0 else caller()
+    privileges = _backend_privileges(site, backend)
     prefixes = [f"{mount.host}{mount.prefix or '/'}" for mount in site.mounts if mount.backend == backend.name]
     part = Part(
         name=backend.name,
@@ -137,7 +139,7 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
         argv=(sys.executable, "-P", "-s", "-m", "framework.process.backend", backend.name),
         privileges=privileges,
         directory=str(backend.state_directory),
-        variables={**interpreter_variables(), **backend.environment},
+        variables={**interpreter_variables(), **_temporary_directory(backend, privileges), **backend.environment},
         where=", ".join(prefixes),
     )
     if describe and not os.path.isdir(part.directory):
@@ -149,6 +151,35 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
     if part.directory != "/":
         trees.append(Tree(part.directory, writable=True))
     return with_view(part, trees)
+
+
+def _backend_privileges(site: Site, backend: Backend) -> Privileges:
+    root = os.geteuid() == 0
+    if not root and backend.capabilities:
+        raise PrivilegeError(f"back end {backend.name!r}: capabilities can only be given by root")
+    rights = resolve(backend.user, backend.group, capabilities=backend.capabilities) if root else caller()
+    code = [*(tree.path for tree in code_trees()), *map(str, backend.path), str(site.urls_directory)]
+    python = os.path.abspath(sys.executable)
+    sandbox = (
+        None
+        if site.development
+        else plan_sandbox(backend, code=[*_narrowed(code)], packages=(_package_root(),), python=python)
+    )
+    return replace(rights, nice=backend.nice, sandbox=sandbox)
+
+
+def _narrowed(paths: Iterable[str]) -> Iterator[str]:
+    """Without the system's own prefixes: of these a sandbox shows the libraries, not the programs and documents."""
+    for path in paths:
+        if os.path.realpath(path) not in ("/", "/usr", "/usr/local") and os.path.exists(path):
+            yield path
+
+
+def _temporary_directory(backend: Backend, privileges: Privileges) -> dict[str, str]:
+    """Where the sandbox closes /tmp, temporary files go into the back end's own folder."""
+    if privileges.sandbox is None or backend.private_tmp:
+        return {}
+    return {"TMPDIR": str(backend.state_directory)}
 
 
 def _check_state_directory(part: Part) -> None:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from framework.process import linux
+from framework.process import landlock, linux
 from framework.process.proof import prove
+from framework.process.sandbox import Sandbox
 from framework.process.view import View
 
 __all__ = ["STEPS", "Drop", "PrivilegeError", "Privileges", "apply", "caller", "environment", "resolve"]
@@ -51,6 +52,8 @@ class Privileges:
     umask: int = BACKEND_UMASK
     switch: bool = True
     limits: tuple[tuple[int, int], ...] = ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES))
+    nice: int = 0
+    sandbox: Sandbox | None = None
 
     def to_spec(self) -> dict[str, Any]:
         """What `prove` needs to know after exec, as JSON-able data."""
@@ -61,6 +64,7 @@ class Privileges:
             "groups": list(self.groups),
             "capabilities": self.capabilities,
             "switch": self.switch,
+            "sandbox": self.sandbox.to_spec() if self.sandbox is not None else None,
         }
 
 
@@ -144,9 +148,18 @@ def _resource_limits(drop: Drop) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
+def _nice(drop: Drop) -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, drop.privileges.nice)
+
+
 def _mount_view(drop: Drop) -> None:
     if drop.view is not None:
         drop.view.enter()
+
+
+def _namespaces(drop: Drop) -> None:
+    if drop.privileges.sandbox is not None:
+        drop.privileges.sandbox.enter_namespaces(has_view=drop.view is not None)
 
 
 def _supplementary_groups(drop: Drop) -> None:
@@ -201,11 +214,23 @@ def _descriptors(drop: Drop) -> None:
                 pass
 
 
+def _files(drop: Drop) -> None:
+    if drop.privileges.sandbox is not None:
+        landlock.restrict(drop.privileges.sandbox.access)
+
+
+def _system_calls(drop: Drop) -> None:
+    if drop.privileges.sandbox is not None and drop.privileges.sandbox.program:
+        linux.filter_system_calls(drop.privileges.sandbox.program)
+
+
 STEPS: tuple[tuple[str, Callable[[Drop], None]], ...] = (
     ("new session", _new_session),
     ("umask", _umask),
     ("resource limits", _resource_limits),
+    ("priority", _nice),
     ("mount view", _mount_view),
+    ("namespaces", _namespaces),
     ("supplementary groups", _supplementary_groups),
     ("bounding set", _bounding_set),
     ("group", _group),
@@ -215,8 +240,11 @@ STEPS: tuple[tuple[str, Callable[[Drop], None]], ...] = (
     ("no new privileges", _no_new_privileges),
     ("working directory", _directory),
     ("descriptors", _descriptors),
+    ("files", _files),
+    ("system calls", _system_calls),
 )
-"""Applied in this order. What needs root comes before the ids; what a change of ids would undo comes after."""
+"""Applied in this order. What needs root comes before the ids; what a change of ids would undo comes after; the sandbox
+last, since it would keep the other steps from their work."""
 
 
 def apply(drop: Drop) -> None:

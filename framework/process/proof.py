@@ -24,7 +24,7 @@ def prove(expected: Mapping[str, Any]) -> list[str]:
 
     Besides reading /proc/self/status it tries to become root, which must fail.
     """
-    return compare(expected, read_status()) + _try_to_return(expected)
+    return compare(expected, read_status()) + _try_to_return(expected) + _try_to_look_out(expected)
 
 
 def compare(expected: Mapping[str, Any], status: Mapping[str, str]) -> list[str]:
@@ -46,6 +46,9 @@ def compare(expected: Mapping[str, Any], status: Mapping[str, str]) -> list[str]
     for key in sets:
         check(key, f"{int(status[key], 16):#x}", f"{expected['capabilities']:#x}")
     check("NoNewPrivs", status["NoNewPrivs"], "1")
+    sandbox = expected.get("sandbox")
+    if sandbox and sandbox["seccomp"]:
+        check("Seccomp", status.get("Seccomp"), "2")
     return problems
 
 
@@ -65,3 +68,15 @@ def _try_to_return(expected: Mapping[str, Any]) -> list[str]:
             continue
         problems.append(f"{name} succeeded")
     return problems
+
+
+def _try_to_look_out(expected: Mapping[str, Any]) -> list[str]:
+    """Landlock shows nowhere in /proc: list a directory that everybody else may list."""
+    closed = (expected.get("sandbox") or {}).get("closed")
+    if not closed:
+        return []
+    try:
+        os.listdir(closed)
+    except PermissionError:
+        return []
+    return [f"the directory {closed} can be read, which the sandbox closes"]

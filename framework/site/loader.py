@@ -209,9 +209,34 @@ class _Loader:
             path=self._path(table),
             environment=environment,
             state_directory=table.text("state_directory", state / name, values.check_directory_name),
+            **self._sandbox(table),
         )
         table.close()
         return backend
+
+    def _sandbox(self, table: Table) -> dict[str, Any]:
+        """What the kernel is to keep a back end from, and what it may all the same."""
+        keys: dict[str, Any] = {
+            "sandbox": table.flag("sandbox", True),
+            "network": table.flag("network"),
+            "private_tmp": table.flag("private_tmp"),
+            "private_network": table.flag("private_network"),
+            "system_calls": tuple(table.texts("system_calls", values.check_word)),
+            "capabilities": tuple(table.texts("capabilities", values.check_word)),
+            "nice": table.number("nice", 0, 0, 19),
+        }
+        for key in ("read", "write", "execute"):
+            keys[key] = tuple(table.texts(key, self._any_path))
+        if keys["network"] and keys["private_network"]:
+            table.refuse("private_network", "leaves nothing of the network that network = true allows", "keep one")
+        if not keys["sandbox"]:
+            reason = "is off: this back end may do whatever its user may"
+            table.refuse("sandbox", reason, "declare what it needs with read, write, execute, network", "warning")
+        return keys
+
+    def _any_path(self, text: str) -> Path:
+        """A file or folder of the system, or one beside the site file; links are followed when it is used."""
+        return self.folder / values.check_path_text(text)
 
     def _check_accounts(self, table: Table, user: str, group: str) -> None:
         frontend_user, frontend_group = self.accounts

@@ -45,6 +45,15 @@ class Backend:
     path             folders put first on sys.path, absolute
     environment      the variables it gets beside the few of every back end
     state_directory  its own folder, mode 0700, owned by `user`
+    sandbox          whether the kernel keeps it from everything below that is not declared
+    read, write      files and folders it may open beside its own, absolute
+    execute          programs it may start, absolute
+    network          whether it may use the internet's protocols; unix sockets it may always
+    system_calls     sets (`framework.process.seccomp.SETS`) or single calls beside those of a service
+    private_tmp      /tmp and /var/tmp of its own, in memory
+    private_network  no network interface at all
+    capabilities     names without "cap_": each a right of root
+    nice             priority of its processes, 0 to 19
     """
 
     name: str
@@ -56,6 +65,16 @@ class Backend:
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     state_directory: Path = Path()
+    sandbox: bool = True
+    read: tuple[Path, ...] = ()
+    write: tuple[Path, ...] = ()
+    execute: tuple[Path, ...] = ()
+    network: bool = False
+    system_calls: tuple[str, ...] = ()
+    private_tmp: bool = False
+    private_network: bool = False
+    capabilities: tuple[str, ...] = ()
+    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True)

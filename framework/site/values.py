@@ -227,6 +227,13 @@ def check_path_text(text: str) -> Path:
     return Path(text)
 
 
+def check_word(text: str) -> str:
+    """The name of a system call, of a set of them, or of a capability; whether there is one is asked by who uses it."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", text, re.ASCII):
+        raise Refused(f"{shown(text)} is not a name", "lower-case letters, digits and _")
+    return text
+
+
 def check_variable(name: str, value: str) -> None:
     """One variable of a back end's environment."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):

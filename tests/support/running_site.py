@@ -78,6 +78,14 @@ def do_become(query):
 def do_status(query):
     return open("/proc/self/status").read()
 
+def do_run(query):
+    """Run the program's text that the query holds in hexadecimal digits; what it puts into `said`."""
+    names = dict(globals(), said=None)
+    def action():
+        exec(bytes.fromhex(query).decode(), names)
+        return repr(names["said"])
+    return attempt(action)
+
 def do_print(query):
     query = query.replace("ESCAPE", chr(27))
     print(query, flush=True)
@@ -129,6 +137,8 @@ def attempt(action):
 
 def toml(value: Any) -> str:
     """A text, number, list of these, or table of texts as TOML."""
+    if isinstance(value, Path):
+        value = str(value)
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {json.dumps(text)}" for key, text in value.items()) + " }"
     return json.dumps(value)
