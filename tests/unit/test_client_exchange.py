@@ -456,7 +456,7 @@ def test_requests_over_max_connections_wait_for_a_place() -> None:
     with serving(echo) as (address, server):
         answers = asyncio.run(run(address))
         assert [answer.body for answer in answers] == [b"%d" % number for number in range(20)]
-        assert server.connections == 2
+        assert server.connections <= 2  # one will do where the server is always faster
 
 
 def test_no_free_place_in_time_is_told() -> None:
