@@ -12,6 +12,7 @@ VENV ?= .venv
 PORT ?= 8080
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?=
 export PYTHON
 
 PYTEST = $(VENV)/bin/python -m pytest
@@ -77,8 +78,9 @@ bench-instructions: tools ## instructions per request and per match, compared wi
 	@$(VENV)/bin/python bench/router.py --check
 
 .PHONY: fuzz
-fuzz: tools ## random input for both twins for FUZZ_SECONDS, with new seeds
-	@scripts/fuzz.sh $(VENV) $(FUZZ_SECONDS) $(PYTEST_ARGS)
+fuzz: tools ## coverage-guided and random input for both twins for FUZZ_SECONDS (FUZZ_TARGETS="connection router")
+	@$(PACKAGES) clang
+	@scripts/fuzz.sh $(VENV) $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 .PHONY: sanitize
 sanitize: tools ## the tests of fastcore with AddressSanitizer and UndefinedBehaviorSanitizer in the compiled modules

@@ -4,6 +4,7 @@
     FASTCORE_REQUIRE_COMPILED=1    fail where they cannot be built, instead of warning once
     FASTCORE_DEBUG=1               no optimisation, debug symbols, assertions
     FASTCORE_SANITIZE=1            AddressSanitizer and UndefinedBehaviorSanitizer
+    FASTCORE_FUZZ=1                these, and coverage for libFuzzer (with CC=clang; see scripts/fuzz.sh)
 
 The modules are built all or none, so that the two twins are never mixed.
 """
@@ -20,15 +21,18 @@ def switched(name):
     return os.environ.get(name, "") not in ("", "0")
 
 
-SANITIZE, DEBUG = switched("FASTCORE_SANITIZE"), switched("FASTCORE_DEBUG")
-FLAVOUR = "sanitize" if SANITIZE else "debug" if DEBUG else "release"
+FLAVOURS = {"fuzz": "FASTCORE_FUZZ", "sanitize": "FASTCORE_SANITIZE", "debug": "FASTCORE_DEBUG"}
+FLAVOUR = next((flavour for flavour, name in FLAVOURS.items() if switched(name)), "release")
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+# What Cython generates adds 0 to null pointers, which clang reports and gcc does not.
+FUZZ = [*SANITIZERS, "-fno-sanitize=pointer-overflow", "-fsanitize=fuzzer-no-link"]
 COMPILE_FLAGS = {
+    "fuzz": ["-O1", "-gline-tables-only", "-UNDEBUG", *FUZZ],
     "sanitize": ["-O1", "-g", "-UNDEBUG", *SANITIZERS],
     "debug": ["-O0", "-g3", "-UNDEBUG"],
     "release": ["-O2", "-fno-plt", "-fvisibility=hidden"],
 }
-LINK_FLAGS = {"sanitize": SANITIZERS}
+LINK_FLAGS = {"sanitize": SANITIZERS, "fuzz": FUZZ}
 DIRECTIVES = {"language_level": 3, "embedsignature": True}
 
 

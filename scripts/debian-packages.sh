@@ -2,7 +2,7 @@
 # Make sure that Debian packages are there, without starting or enabling any service.
 #
 #   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, nginx, haproxy, apache, caddy, h2o, libfcgi, browser,
-#                                            node, npm, java, valgrind
+#                                            node, npm, java, valgrind, clang
 #
 # As root with apt, missing packages are installed; else they are named, with what is left out without them. Exits 0 in
 # both cases: each user of a group copes without it (or says itself that it cannot).
@@ -35,6 +35,7 @@ present() {
         npm) has npm ;;
         java) has java ;;
         valgrind) has valgrind ;;
+        clang) has clang && [[ $(clang -print-file-name=libclang_rt.fuzzer-x86_64.a) == /* || $(clang -print-file-name=libclang_rt.fuzzer-aarch64.a) == /* ]] ;;
         *) echo "debian-packages.sh: unknown group $1" >&2; exit 2 ;;
     esac
 }
@@ -51,6 +52,7 @@ packages_of() {
         npm) echo npm ;;
         java) echo default-jre-headless ;;
         valgrind) echo valgrind libc6-dbg ;;
+        clang) echo clang "$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
     esac
 }
 left_out() {
@@ -64,6 +66,7 @@ left_out() {
         node) echo "the tests of the JavaScript module outside a browser" ;;
         npm | java) echo "the Nu checker's test of the pages" ;;
         valgrind) echo "counting instructions" ;;
+        clang) echo "fuzzing guided by coverage" ;;
     esac
 }
 

@@ -36,7 +36,8 @@ ALLOWED_SKIPS = (
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
 
-_health = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+# What is drawn at random may be slow, large or filtered: no reason to fail.
+_health = list(HealthCheck)
 settings.register_profile("default", max_examples=100, deadline=None, suppress_health_check=_health, print_blob=True)
 settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=20)
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)  # the same examples each time

@@ -6,10 +6,9 @@ import pytest
 import wire
 from hypothesis import example, given
 from hypothesis import strategies as st
+from twin_player import describe, outcome, play
 
 from fastcore import constants, implementation
-from fastcore.errors import FastCGIError
-from fastcore.events import BodyReceived, DataReceived, RequestRefused
 from fastcore.limits import Limits
 
 PURE = implementation.twin("pure")
@@ -25,14 +24,6 @@ def compiled():
     if implementation.chosen == "pure":
         pytest.skip("FASTCORE_PURE is set: the compiled twin is left out")
     return implementation.twin("compiled")
-
-
-def outcome(function, *arguments):
-    """What a call returns, or the type and words of what it raises."""
-    try:
-        return function(*arguments)
-    except (FastCGIError, ValueError, TypeError, OverflowError) as error:
-        return type(error), str(error) if isinstance(error, FastCGIError) else ""
 
 
 def check_same(name, room, *arguments):
@@ -101,21 +92,6 @@ def test_parse_content_length(value):
     check_same("parse_content_length", "request", value)
 
 
-def describe(request):
-    return (
-        request.request_id,
-        request.role,
-        request.keep_connection,
-        request.content_length,
-        request.waits_for_body,
-        request.data_length,
-        request.data_last_modified,
-        request.params,
-        request.environ,
-        [request.get(name) for name in ("REQUEST_METHOD", "", "A", "é", "Ω", "HTTP_PROXY")],
-    )
-
-
 @given(pair_like, st.integers(0, 4))
 def test_request(raw, role):
     def made(twin):
@@ -156,68 +132,6 @@ one_record = st.one_of(
 answers = st.sampled_from(["", "", "answer", "stderr", "end", "refuse", "drop"])
 
 
-class Player:
-    """Drives one connection and writes down all that can be seen of it."""
-
-    def __init__(self, twin, options):
-        self.connection = twin.connection.Connection(LIMITS, workers=2, **options)
-        self.active = {}
-        self.diary = []
-
-    def receive(self, data):
-        for event in self.connection.receive_data(data):
-            entry = [type(event).__name__, describe(event.request)]
-            if isinstance(event, (BodyReceived, DataReceived)):
-                entry.append(event.data)
-            if isinstance(event, RequestRefused):
-                entry.append(event.status)
-            self.diary.append(entry)
-            self.active[event.request.request_id] = True
-
-    def act(self, action):
-        connection = self.connection
-        if action == "refuse":
-            connection.refuse_bodies(408)
-        for request_id in list(self.active):
-            if not action or not connection.is_active(request_id):
-                continue
-            if action == "answer":
-                connection.send_stdout(request_id, b"out")
-            elif action == "stderr":
-                connection.send_stderr(request_id, b"err")
-            elif action == "end":
-                connection.end_request(request_id, 7)
-            elif action == "drop":
-                self.active.pop(request_id)
-
-    def look(self):
-        connection = self.connection
-        self.diary.append(
-            (
-                connection.phase,
-                connection.closing,
-                connection.input_pending,
-                connection.active_requests,
-                connection.pending_bytes,
-                connection.data_to_send(),
-            )
-        )
-
-
-def play(twin, data, cuts, actions, options):
-    player = Player(twin, options)
-    try:
-        for cut, action in zip([*cuts, len(data)], [*actions, *[""] * (len(cuts) + 1)], strict=False):
-            player.receive(data[:cut])
-            data = data[cut:]
-            player.act(action)
-            player.look()
-    except FastCGIError as error:
-        player.diary.append((type(error).__name__, str(error)))
-        player.look()
-    return player.diary
-
-
 @given(
     st.lists(one_record, max_size=14).map(b"".join),
     st.lists(st.integers(0, 60), max_size=40),
@@ -227,8 +141,8 @@ def play(twin, data, cuts, actions, options):
 @example(wire.begin() + wire.record(wire.ABORT, 1), [], [], {})
 @example(wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST"}) + wire.stdin(1, bytes(301)), [9], ["end"], {})
 def test_connection(data, cuts, actions, options):
-    expected = play(PURE, data, cuts, actions, options)
-    assert play(implementation.twin("compiled"), data, cuts, actions, options) == expected
+    expected = play(PURE, data, cuts, actions, LIMITS, options)
+    assert play(implementation.twin("compiled"), data, cuts, actions, LIMITS, options) == expected
 
 
 def test_constants_are_those_of_the_specification_module():
