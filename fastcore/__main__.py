@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="IP",
         help="address that may connect over TCP; repeat for more (default: FCGI_WEB_SERVER_ADDRS, else loopback)",
     )
+    parser.add_argument(
+        "--event-loop",
+        choices=("auto", "asyncio", "uvloop"),
+        default="auto",
+        help="in which coroutines of a native application run (default: uvloop where it is installed)",
+    )
     parser.add_argument("--path", default=".", metavar="DIR", help="put first on the module search path (default: .)")
     parser.add_argument(
         "--limit",
@@ -195,6 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             overload=arguments.overload,
             spool_directory=arguments.spool_dir,
             max_requests=arguments.max_requests,
+            event_loop=arguments.event_loop,
         )
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastcore import implementation
 from fastcore.constants import RESPONDER
+from fastcore.errors import ResponseError
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.log import Log, stderr_log
 
@@ -91,6 +92,8 @@ def _answer(request: Any, application: Any, log: Log) -> int:
     try:
         exchange.start()
         while not exchange.finished:
+            if exchange.waiting:
+                _refuse_to_await(exchange)
             chunk = exchange.next_chunk()
             _write(request.take_errors(), fd=2)
             _write(chunk or b"")
@@ -98,6 +101,13 @@ def _answer(request: Any, application: Any, log: Log) -> int:
         if not exchange.finished:
             exchange.close()
     return int(exchange.app_status)
+
+
+def _refuse_to_await(exchange: Any) -> None:
+    try:
+        raise ResponseError("an answer that has to be awaited needs a native application, served by fastcore.serve")
+    except ResponseError:
+        exchange.fail()
 
 
 def _write(data: bytes, fd: int = 1) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Collection, Sequence
 from types import FrameType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastcore import implementation
 from fastcore.addresses import WEB_SERVER_ADDRESSES, allowed_addresses
@@ -19,9 +20,13 @@ from fastcore.log import Log, stderr_log
 from fastcore.spool import check_directory
 from fastcore.workers import END_SIGNALS, Prefork
 
+if TYPE_CHECKING:
+    from fastcore.asynchronous import EventLoopName
+
 Interface = Literal["wsgi", "native"]
 Role = Literal["responder", "authorizer", "filter"]
 ROLES: dict[str, int] = {"responder": RESPONDER, "authorizer": AUTHORIZER, "filter": FILTER}
+EVENT_LOOPS = ("auto", "asyncio", "uvloop")
 
 
 def serve(
@@ -43,6 +48,7 @@ def serve(
     roles: Sequence[Role] = ("responder",),
     overload: Literal["protocol", "page"] = "protocol",
     spool_directory: str | None = None,
+    event_loop: EventLoopName = "auto",
 ) -> int:
     """Serve an application over FastCGI until a signal; returns its number.
 
@@ -70,6 +76,8 @@ def serve(
         overload: what a request over `limits.requests_per_connection` gets: FCGI_OVERLOADED ("protocol"), or a 503
             page with Retry-After ("page") where the front end does not tell its client.
         spool_directory: where the temporary files of long bodies are made; None for TMPDIR, /tmp or /var/tmp.
+        event_loop: in which a native application's coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it
+            is installed. No event loop is made before the first coroutine.
 
     Raises ListenerError where `bind` cannot be listened on, AddressError where it is no address or the list of allowed
     ones is none, SpoolError where `spool_directory` cannot be used. Call it in the main thread: it handles signals.
@@ -89,12 +97,19 @@ def serve(
         raise ValueError(f"roles are some of {', '.join(ROLES)}, not {', '.join(unknown) or repr(roles)}")
     if overload not in ("protocol", "page"):
         raise ValueError(f"overload is 'protocol' or 'page', not {overload!r}")
+    check_event_loop(event_loop)
     native = app
     if interface == "wsgi":
         from fastcore.wsgi import WSGIAdapter
 
         native = WSGIAdapter(app, multiprocess=workers > 1)
-    options: dict[str, Any] = {"limits": limits, "allow_uids": allow_uids, "workers": workers, "log": log}
+    options: dict[str, Any] = {
+        "limits": limits,
+        "allow_uids": allow_uids,
+        "workers": workers,
+        "log": log,
+        "event_loop": event_loop,
+    }
     options |= {"roles": [ROLES[role] for role in roles], "overload": overload}
     if spool_directory is not None:
         options["spool_directory"] = check_directory(spool_directory)
@@ -138,6 +153,14 @@ def _allowed_hosts(given: Collection[str] | None) -> dict[str, frozenset[str]]:
         return {"allow_hosts": allowed_addresses(given, "allow_hosts")}
     value = os.environ.get(WEB_SERVER_ADDRESSES)
     return {} if value is None else {"allow_hosts": allowed_addresses(value.split(","), WEB_SERVER_ADDRESSES)}
+
+
+def check_event_loop(name: str) -> None:
+    """Raise ValueError for an event loop that is not there."""
+    if name not in EVENT_LOOPS:
+        raise ValueError(f"event_loop is one of {', '.join(EVENT_LOOPS)}, not {name!r}")
+    if name == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        raise ValueError("event_loop is 'uvloop', which is not installed: pip install uvloop")
 
 
 class Forced(KeyboardInterrupt):

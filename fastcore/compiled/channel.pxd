@@ -1,6 +1,7 @@
 from libc.stdint cimport uint8_t
 
-from fastcore.compiled.connection cimport Connection
+from fastcore.compiled.connection cimport Connection, Inbound
+from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
 
 
@@ -13,6 +14,8 @@ cdef class Channel(Connection):
     cdef int interest          # what epoll watches for us
     cdef object ready          # Requests whose input is complete, application not called yet; None where there is none
     cdef object answering      # Exchanges that are not finished; None where there is none
+    cdef dict waiting          # by request id: Exchanges whose task has the turn; None until there is one
+    cdef bint remote           # not a unix socket
     cdef bint eof              # the peer will send no more; it may still read
     cdef bint lingering
     cdef bint closed
@@ -28,4 +31,6 @@ cdef class Channel(Connection):
     cpdef on_data_end(self, Request request)
     cpdef on_refusal(self, Request request, int status)
     cpdef on_abort(self, Request request)
+    cdef int abort(self, Inbound inbound) except -1
+    cdef Exchange with_task(self, int request_id)
     cdef int abandon(self) except -1

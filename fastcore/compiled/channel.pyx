@@ -7,7 +7,7 @@ fastcore.pure.channel.
 from libc.stdint cimport uint8_t
 
 from fastcore.compiled cimport protocol
-from fastcore.compiled.connection cimport Connection
+from fastcore.compiled.connection cimport Connection, Inbound
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.system cimport now
@@ -18,6 +18,7 @@ from fastcore.pure.exchange import error_page
 
 cdef enum:
     PHASE_PARAMS = 1
+    REFUSED = 4
 
 
 cdef class Channel(Connection):
@@ -83,13 +84,48 @@ cdef class Channel(Connection):
             self.ready.remove(request)
         request.close()
 
-    cdef int abandon(self) except -1:
-        """The connection is gone: every answer is closed, every body freed."""
+    cdef int abort(self, Inbound inbound) except -1:
+        """A request whose answer has a task ends when that has ended: it is cancelled, once."""
+        cdef Exchange exchange = self.with_task(inbound.request_id)
+        if exchange is None:
+            return Connection.abort(self, inbound)
+        if not exchange.aborted:
+            exchange.aborted = True
+            self.enter(inbound, REFUSED)
+            exchange.task.cancel()
+        return 0
+
+    cdef Exchange with_task(self, int request_id):
+        """The exchange of this request, where a task has begun it; it waits for its end now."""
         cdef Exchange exchange
+        if self.waiting is None:  # never has there been a task
+            return None
+        exchange = self.waiting.get(request_id)
+        if exchange is not None:
+            return exchange
+        for exchange in self.answering:
+            if exchange.request.request_id == request_id and exchange.task is not None:
+                self.answering.remove(exchange)
+                self.waiting[request_id] = exchange
+                return exchange
+        return None
+
+    cdef int abandon(self) except -1:
+        """The connection is gone: every answer is closed, every body freed. Returns how many tasks are still to end."""
+        cdef int tasks = 0
         while self.answering:
-            exchange = self.answering.popleft()
-            exchange.close()
-            exchange.request.close()
+            tasks += give_up(<Exchange>self.answering.popleft())
+        while self.waiting:
+            tasks += give_up(<Exchange>self.waiting.popitem()[1])
         while self.ready:
             (<Request>self.ready.popleft()).close()
-        return 0
+        return tasks
+
+
+cdef int give_up(Exchange exchange) except -1:
+    if exchange.task is not None:
+        exchange.task.cancel()
+        return 1
+    exchange.close()
+    exchange.request.close()
+    return 0

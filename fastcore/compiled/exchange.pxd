@@ -5,9 +5,14 @@ cdef class Exchange:
     cdef readonly Request request
     cdef public int app_status       # what END_REQUEST should carry
     cdef readonly bint finished
+    cdef readonly bint waiting       # for its task
+    cdef public bint aborted         # by the client: END_REQUEST waits for the end of the task
+    cdef public object task          # what the loop keeps of it; None where there is none
+    cdef readonly object context     # contextvars.Context of this request
     cdef object application
     cdef object log
-    cdef object context              # contextvars.Context of this request
+    cdef object awaited              # what the application returned, until its task takes it; then the body
+    cdef bint streaming              # `awaited` is an asynchronous body
     cdef bytes head                  # not handed out yet; None afterwards
     cdef bytes piece                 # body waiting to be handed out, from `offset` on; None where there is none
     cdef Py_ssize_t offset
@@ -25,7 +30,9 @@ cdef class Exchange:
     cdef int advance(self) except -1
     cdef bytes cut(self, bytes piece)
     cdef int finish(self) except -1
-    cdef int fail(self) except -1
+    cdef int fail_answer(self) except -1
     cdef int use_error_page(self) except -1
-    cdef int log_failure(self, str what) except -1
+    cpdef log_failure(self, str what)
     cpdef close(self)
+    cpdef fail(self)
+    cpdef end(self)

@@ -1,8 +1,9 @@
 """One request being answered: calls the application once and turns what it returns into pieces of CGI output.
 
 The application's iterator is only advanced by next_chunk(), so its reader sets the pace; its close() is called
-exactly once. Nothing that an application raises escapes: it becomes a 500 page or a failed answer. No records and no
-sockets here. The twin is fastcore.pure.exchange.
+exactly once. What an application returns to be awaited is awaited by a task elsewhere (fastcore.asynchronous), which
+has the turn while the exchange is `waiting`. Nothing that an application raises escapes: it becomes a 500 page or a
+failed answer. No records and no sockets here. The twin is fastcore.pure.exchange.
 """
 
 cimport cython
@@ -39,7 +40,9 @@ cdef class Exchange:
     """From one request to one answer.
 
     `app_status` is what END_REQUEST should carry: 0, or 1 where the answer that was begun is not whole.
-    `log` takes one text without a newline at its end.
+    `log` takes one text without a newline at its end. While it is `waiting`, next_chunk() has nothing: what the
+    application returned, or the `stream`, its asynchronous body, is awaited by a task; `task` is the loop's hold on it.
+    `aborted` says that its client has no use for it any more.
     """
 
     def __init__(self, Request request not None, application, log):
@@ -75,6 +78,11 @@ cdef class Exchange:
             try:
                 status, headers, body = result.status, result.headers, result.body
             except AttributeError:
+                if hasattr(result, "__await__"):
+                    self.awaited = result
+                    self.close_body = getattr(result, "close", None)
+                    self.waiting = True
+                    return 0
                 raise ResponseError(
                     "an application returns bytes, (status, headers, body) or an object with these attributes, "
                     f"not {type(result).__name__}"
@@ -107,8 +115,15 @@ cdef class Exchange:
         if isinstance(body, (str, bytearray, memoryview)):
             raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
         self.head, self.left = build_head(status, headers, reason)
-        self.iterator = iter(body)
         self.silent = is_bodiless(status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        try:
+            self.iterator = iter(body)
+        except TypeError:
+            if not hasattr(body, "__aiter__"):
+                raise
+            self.close_body = None  # its task closes it
+            self.awaited = body
+            self.streaming = self.waiting = True
         return 0
 
     cdef int take_whole(self, status, headers, str reason, bytes body) except -1:
@@ -125,12 +140,15 @@ cdef class Exchange:
         cdef bytes head, chunk
         cdef Py_ssize_t head_length, size
         cdef char* out
-        if self.finished:
+        if self.finished or self.waiting:
             return None
         if self.silent:
             self.finish()
             self.piece = None
         elif self.piece is None:
+            if self.streaming:
+                self.waiting = True
+                return None
             self.advance()
             if self.piece is None and not self.finished:
                 return None  # an empty piece: nothing to send yet, and others have their turn
@@ -148,7 +166,7 @@ cdef class Exchange:
         self.offset += size
         if self.offset == PyBytes_GET_SIZE(self.piece):
             self.piece = None
-            if self.iterator is None or self.left == 0:
+            if not self.streaming and (self.iterator is None or self.left == 0):
                 self.finish()
         return chunk
 
@@ -172,7 +190,7 @@ cdef class Exchange:
         except KeyboardInterrupt:
             raise
         except BaseException:
-            self.fail()
+            self.fail_answer()
         return 0
 
     cdef bytes cut(self, bytes piece):
@@ -193,7 +211,7 @@ cdef class Exchange:
         self.close()
         return 0
 
-    cdef int fail(self) except -1:
+    cdef int fail_answer(self) except -1:
         """An exception is being handled: a 500 page where the head is still ours, else a visibly broken answer."""
         self.log_failure("the application failed")
         self.app_status = 1
@@ -214,17 +232,21 @@ cdef class Exchange:
         self.head, self.piece = error_page(500)
         return 0
 
-    cdef int log_failure(self, str what) except -1:
+    cpdef log_failure(self, str what):
+        """Log the exception that is being handled, with its traceback and the request's path."""
         try:
             import traceback
 
             trace = traceback.format_exc().rstrip()
         except Exception:  # no descriptors left to import it with
             trace = repr(sys.exception())
+        self.complain(what, trace)
+
+    def complain(self, str what not None, str detail not None = ""):
+        """Log something about this request, with its path."""
         method = self.request.get("REQUEST_METHOD", "?")
         path = self.request.get("SCRIPT_NAME", "") + self.request.get("PATH_INFO", "")
-        self.log(f"{what}: {method} {path!r}\n{trace}")
-        return 0
+        self.log(f"{what}: {method} {path!r}" + (f"\n{detail}" if detail else ""))
 
     cpdef close(self):
         """End the answer: the body's close() is called, once; what it raises is logged."""
@@ -242,6 +264,59 @@ cdef class Exchange:
             raise
         except BaseException:
             self.log_failure("close() of the answer failed")
+
+    # The turn of the task
+
+    def take_awaitable(self):
+        """What the application returned to be awaited, once; None where there is nothing."""
+        if self.streaming or self.awaited is None:
+            return None
+        awaitable = self.awaited
+        self.awaited = self.close_body = None
+        return awaitable
+
+    @property
+    def stream(self):
+        """The asynchronous body; None where there is none."""
+        return self.awaited if self.streaming else None
+
+    def settle(self, result):
+        """The awaitable gave this: an answer in one of the three forms. Raises what is wrong with it."""
+        self.waiting = False
+        self.take(result)
+
+    def wants_more(self) -> bool:
+        """Whether a further piece of the stream is of use: not for HEAD, 204 and 304, nor past the Content-Length."""
+        return not self.silent and self.left != 0
+
+    def calls_application(self) -> bool:
+        """Whether handing out the rest calls the application: a plain iterator, or a close()."""
+        return self.iterator is not None or self.close_body is not None
+
+    def put(self, piece):
+        """The stream's next piece; an empty one sends the head. Raises ResponseError for what is no bytes."""
+        if type(piece) is not bytes:
+            raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+        self.piece = self.cut(piece)
+        if self.piece is None and self.head is not None:
+            self.piece = b""
+        self.waiting = self.piece is None
+
+    cpdef fail(self):
+        """An exception of the awaitable or the stream is being handled."""
+        self.waiting = False
+        self.awaited = None
+        if self.streaming:
+            self.streaming = False
+            self.fail_answer()
+        else:
+            self.log_failure("the application failed")
+            self.use_error_page()
+
+    cpdef end(self):
+        """The task has ended: what is left is handed out, and that is all."""
+        self.waiting = self.streaming = False
+        self.awaited = None
 
 
 cdef inline bint is_bodiless(status):

@@ -1,8 +1,9 @@
 """The worker loop: one thread, one listener, epoll. The only server code that reads and writes sockets.
 
 A peer is checked before a byte of it is read. Applications run here, one after the other; their iterators are advanced
-only while their reader keeps up. No record is parsed here (see connection) and no answer is made (see exchange). The
-twin is fastcore.pure.loop; this one calls the system itself.
+only while their reader keeps up. With the first answer that has to be awaited the loop goes on inside asyncio (see
+fastcore.asynchronous). No record is parsed here (see connection) and no answer is made (see exchange). The twin is
+fastcore.pure.loop; this one calls the system itself.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -24,49 +25,13 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastcore.compiled.buffer cimport buffer_drop, buffer_free, buffer_length
 from fastcore.compiled.channel cimport NOT_WATCHED, Channel
 from fastcore.compiled.exchange cimport Exchange
+from fastcore.compiled.peers cimport Peers
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.system cimport (
-    AF_UNIX,
-    EPOLL_CLOEXEC,
-    EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL,
-    EPOLL_CTL_MOD,
-    EPOLLERR,
-    EPOLLEXCLUSIVE,
-    EPOLLHUP,
-    EPOLLIN,
-    EPOLLOUT,
-    EHOSTDOWN,
-    ENONET,
-    IPPROTO_TCP,
-    MSG_DONTWAIT,
-    MSG_NOSIGNAL,
-    NI_MAXHOST,
-    NI_NUMERICHOST,
-    SHUT_WR,
-    SO_PEERCRED,
-    SOCK_CLOEXEC,
-    SOCK_NONBLOCK,
-    SOL_SOCKET,
-    TCP_NODELAY,
-    accept4,
-    close,
-    epoll_create1,
-    epoll_ctl,
-    epoll_event,
-    epoll_wait,
-    fastcore_peer,
-    getnameinfo,
-    getsockopt,
-    malloc_trim,
-    now,
-    recv,
-    send,
-    setsockopt,
-    shutdown,
-    sockaddr,
-    sockaddr_storage,
-    socklen_t,
+    AF_UNIX, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLEXCLUSIVE, EPOLLHUP,
+    EPOLLIN, EPOLLOUT, EHOSTDOWN, ENONET, IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, malloc_trim, now,
+    recv, send, setsockopt, shutdown, sockaddr, sockaddr_storage, socklen_t,
 )
 
 import os
@@ -76,6 +41,7 @@ from fastcore.constants import RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS
 from fastcore.log import LimitedLog, stderr_log, unfailing
+from fastcore.pure.peers import LOOPBACK
 
 cdef enum:
     READ_BYTES = 65536       # of one recv()
@@ -95,7 +61,6 @@ ACCEPT_BATCH = ACCEPTS
 PUMP_BATCH = CHUNKS
 MAX_REPLY_BYTES = REPLY_BYTES
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
-LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
 
 cdef class WorkerLoop:
@@ -114,8 +79,7 @@ cdef class WorkerLoop:
     cdef object listener
     cdef int listener_fd
     cdef object application
-    cdef object allow_uids
-    cdef object allow_hosts
+    cdef Peers peers
     cdef int workers
     cdef int lifeline
     cdef int roles                        # bit 1 << role for each that is served
@@ -123,6 +87,9 @@ cdef class WorkerLoop:
     cdef str spool_directory
     cdef object log
     cdef object complain
+    cdef object event_loop
+    cdef object host                      # fastcore.asynchronous.Host, there from the first coroutine on
+    cdef Py_ssize_t orphans               # tasks whose connection is gone
     cdef int epoll
     cdef dict channels                    # by descriptor
     cdef dict runnable                    # by descriptor: more to send, and the reader keeps up
@@ -153,6 +120,7 @@ cdef class WorkerLoop:
         roles=(RESPONDER,),
         overload="protocol",
         spool_directory=None,
+        event_loop="auto",
     ):
         """What to serve, and to whom.
 
@@ -168,14 +136,13 @@ cdef class WorkerLoop:
             roles: what is served (numbers of fastcore.constants); others get FCGI_UNKNOWN_ROLE.
             overload: "protocol" or "page", see Connection.
             spool_directory: where the temporary files of long bodies are made; None for the usual place.
+            event_loop: in which coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it is installed.
         """
         self.epoll = -1
         self.limits = limits
         self.listener = listener
         self.listener_fd = listener.fileno()
         self.application = application
-        self.allow_uids = None if allow_uids is None else frozenset(allow_uids)
-        self.allow_hosts = frozenset(allow_hosts)
         self.workers = workers
         self.lifeline = lifeline
         for role in roles:
@@ -184,6 +151,8 @@ cdef class WorkerLoop:
         self.spool_directory = spool_directory
         self.log = unfailing(log)
         self.complain = LimitedLog(self.log)
+        self.peers = Peers(allow_uids, allow_hosts, self.complain)
+        self.event_loop = event_loop
         self.channels = {}
         self.runnable = {}
         self.output_buffer = limits.output_buffer
@@ -213,18 +182,26 @@ cdef class WorkerLoop:
     def drain(self) -> None:
         """Stop accepting, answer what has begun, then return from run(). Safe in a signal handler."""
         self.draining = True
+        self.wake()
 
     def stop(self) -> None:
-        """Return from run() now; unfinished answers are closed and their connections dropped."""
+        """Return from run() now; unfinished answers are closed, tasks cancelled, and their connections dropped."""
         self.stopping = True
+        self.wake()
+
+    cdef int wake(self) except -1:
+        """An event loop may have put a descriptor of its own in the place of `wakeup_fd`."""
+        try:
+            self.wakeup_write.send(b"\0")
+        except OSError:  # full: it wakes up anyway
+            pass
+        return 0
 
     def run(self) -> None:
         """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open.
 
         Raises RuntimeError where it runs already. A KeyboardInterrupt comes out, and it may be run again after it.
         """
-        cdef epoll_event[EVENTS] events
-        cdef int count, index, timeout, error
         if self.epoll >= 0:
             raise RuntimeError("the loop runs already")
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
@@ -235,22 +212,39 @@ cdef class WorkerLoop:
             if self.lifeline >= 0:
                 self.control(EPOLL_CTL_ADD, self.lifeline, EPOLLIN)
             self.watch_listener(True)
-            while not self.is_over():
-                timeout = self.timeout()
-                with nogil:
-                    count = epoll_wait(self.epoll, events, EVENTS, timeout)
-                    error = errno
-                PyErr_CheckSignals()
-                if count < 0 and error != EINTR:
-                    raise OSError(error, os.strerror(error))
-                for index in range(count):  # -1 after a signal
-                    if self.stopping:
-                        break
-                    self.on_event(events[index].data.fd, events[index].events)
-                self.run_runnable()
-                self.sweep()
+            while not self.over():
+                if self.host is not None:
+                    self.host.run()
+                    break
+                self.wait_and_act(self.timeout())
         finally:
             self.close_all()
+
+    def fileno(self) -> int:
+        """The epoll descriptor while it runs, for another event loop to watch; -1 otherwise."""
+        return self.epoll
+
+    def step(self, double timeout) -> None:
+        """Wait at most `timeout` seconds (negative: without end) for events, act on them and on what is due."""
+        if self.epoll >= 0:
+            self.wait_and_act(-1 if timeout < 0 else <int>(min(timeout, <double>MAX_WAIT) * 1000))
+
+    cdef int wait_and_act(self, int timeout) except -1:
+        """step() with a time-out in milliseconds."""
+        cdef epoll_event[EVENTS] events
+        cdef int count, index, error
+        with nogil:
+            count = epoll_wait(self.epoll, events, EVENTS, timeout)
+            error = errno
+        PyErr_CheckSignals()
+        if count < 0 and error != EINTR:
+            raise OSError(error, os.strerror(error))
+        for index in range(count):  # -1 after a signal
+            if self.stopping:
+                break
+            self.on_event(events[index].data.fd, events[index].events)
+        self.run_runnable()
+        return self.sweep()
 
     cdef int control(self, int operation, int fd, uint32_t interest) except -1:
         cdef epoll_event event
@@ -260,7 +254,11 @@ cdef class WorkerLoop:
             raise OSError(errno, os.strerror(errno))
         return 0
 
-    cdef bint is_over(self) except -1:
+    def is_over(self) -> bool:
+        """Whether there is nothing more to do after drain() or stop()."""
+        return self.over()
+
+    cdef bint over(self) except -1:
         if self.draining and not self.stopping:
             self.drain_idle()
         return self.stopping or (self.draining and not self.channels)
@@ -277,6 +275,11 @@ cdef class WorkerLoop:
                     if not channel.closed:
                         self.settle(channel)
         return 0
+
+    def wait_time(self) -> float:
+        """Seconds until something is due; -1 for never: an idle worker does not wake up."""
+        cdef int timeout = self.timeout()
+        return -1.0 if timeout < 0 else timeout / 1000.0
 
     cdef int timeout(self) except -2:
         """Milliseconds until something is due; -1 for never: an idle worker does not wake up."""
@@ -338,7 +341,7 @@ cdef class WorkerLoop:
         cdef sockaddr_storage address
         cdef socklen_t length
         for _ in range(ACCEPTS):
-            if self.stopping or self.draining or len(self.channels) >= self.max_connections:
+            if self.stopping or self.draining or len(self.channels) + self.orphans >= self.max_connections:
                 return self.watch_listener(False)
             length = sizeof(address)
             fd = accept4(self.listener_fd, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -362,7 +365,7 @@ cdef class WorkerLoop:
     cdef int open(self, int fd, sockaddr_storage* address, socklen_t length) except -1:
         cdef Channel channel
         cdef int on = 1
-        if not self.is_allowed(fd, address, length):
+        if not self.peers.allow(fd, address, length):
             close(fd)
             return 0
         if address.ss_family != AF_UNIX:
@@ -371,6 +374,7 @@ cdef class WorkerLoop:
         channel.roles = self.roles
         channel.overload_page = self.overload_page
         channel.spool_directory = self.spool_directory
+        channel.remote = address.ss_family != AF_UNIX
         self.channels[fd] = channel
         if len(self.channels) == 1:
             self.next_sweep = channel.since + self.sweep_period
@@ -379,28 +383,6 @@ cdef class WorkerLoop:
         if not channel.closed:
             self.watch(channel)
         return 0
-
-    cdef bint is_allowed(self, int fd, sockaddr_storage* address, socklen_t length) except -1:
-        """Whether this peer may speak at all; decided before a byte of it is read."""
-        cdef char[NI_MAXHOST] host
-        cdef fastcore_peer peer
-        cdef socklen_t size = sizeof(peer)
-        if address.ss_family != AF_UNIX:
-            if getnameinfo(<sockaddr*>address, length, host, sizeof(host), NULL, 0, NI_NUMERICHOST):
-                return False
-            name = host.decode("ascii", "replace")
-            if name not in self.allow_hosts:
-                self.complain(f"refused a connection from {name}, which is not allowed")
-                return False
-            return True
-        if self.allow_uids is None:
-            return True
-        if getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0:
-            return False
-        if peer.uid not in self.allow_uids:
-            self.complain(f"refused a connection from user id {peer.uid} (process {peer.pid}), which is not allowed")
-            return False
-        return True
 
     # One connection
 
@@ -444,6 +426,8 @@ cdef class WorkerLoop:
         if channel.lingering or phase == PHASE_PARAMS or phase == PHASE_BODY:
             return self.close(channel)
         channel.closing = True
+        if channel.remote and channel.waiting:  # over TCP the end of input is all that is seen of a peer that has gone
+            return self.close(channel)
         return self.settle(channel)
 
     cdef int pump(self, Channel channel) except -1:
@@ -467,7 +451,11 @@ cdef class WorkerLoop:
             except BaseException:  # KeyboardInterrupt: it is closed with the connection
                 channel.answering.append(exchange)
                 raise
-            if not exchange.finished:
+            if exchange.waiting:
+                self.wait(channel, exchange)
+                if channel.closed:
+                    return 0
+            elif not exchange.finished:
                 channel.answering.append(exchange)
             self.flush(channel)
             if channel.closed:
@@ -540,7 +528,11 @@ cdef class WorkerLoop:
         if channel.interest != NOT_WATCHED and self.epoll >= 0:
             self.control(EPOLL_CTL_DEL, channel.fd, 0)
         close(channel.fd)
-        channel.abandon()
+        self.orphans += channel.abandon()
+        return self.accept_on()
+
+    cdef int accept_on(self) except -1:
+        """There is room for a connection again."""
         if not self.accepting and not self.draining and not self.accept_again:
             self.watch_listener(True)
         return 0
@@ -555,7 +547,63 @@ cdef class WorkerLoop:
                 close(self.epoll)
                 self.epoll = -1
             self.accepting = False
+            host, self.host = self.host, None
+            if host is not None:
+                host.close()
         return 0
+
+    # Answers that are awaited
+
+    cdef int wait(self, Channel channel, Exchange exchange) except -1:
+        """Leave an exchange to its task until it has something to hand out. The first one brings asyncio in."""
+        try:
+            if exchange.task is not None:
+                exchange.task.go_on()
+            else:
+                if self.host is None:
+                    from fastcore.asynchronous import Host
+
+                    self.host = Host(self, self.event_loop, self.log)
+                exchange.task = self.host.start(channel, exchange)
+        except Exception:  # no uvloop, no descriptors left
+            exchange.fail()
+            channel.answering.append(exchange)
+            return 0
+        if channel.waiting is None:
+            channel.waiting = {}
+        channel.waiting[exchange.request.request_id] = exchange
+        if channel.eof and channel.remote:
+            self.close(channel)
+        return 0
+
+    def resume(self, Channel channel not None, Exchange exchange not None) -> None:
+        """A waiting exchange has something to hand out. For its task."""
+        self.take_back(channel, exchange)
+
+    cdef int take_back(self, Channel channel, Exchange exchange) except -1:
+        if channel.closed or channel.waiting.pop(exchange.request.request_id, None) is None:
+            return 0
+        channel.answering.append(exchange)
+        return self.pump(channel)
+
+    def end_waiting(self, Channel channel not None, Exchange exchange not None) -> None:
+        """The task of an exchange has ended. For this task."""
+        cdef Request request = exchange.request
+        exchange.task = None
+        if channel.closed:
+            self.orphans -= 1
+            exchange.close()
+            request.close()
+            self.accept_on()
+        elif exchange.aborted:
+            del channel.waiting[request.request_id]
+            exchange.close()
+            channel.end_request(request.request_id, 1)
+            request.close()
+            self.pump(channel)
+        else:
+            exchange.end()
+            self.take_back(channel, exchange)
 
     cdef int run_runnable(self) except -1:
         cdef Channel channel

@@ -9,10 +9,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import Collection
+from typing import Any
 
 from fastcore.constants import FILTER
 from fastcore.limits import Limits
-from fastcore.pure.connection import PHASE_PARAMS, Connection, Overload
+from fastcore.pure.connection import PHASE_PARAMS, REFUSED, Connection, Overload
 from fastcore.pure.exchange import Exchange, error_page
 from fastcore.pure.request import Request
 
@@ -33,6 +34,8 @@ class Channel(Connection):
         self.unsent = memoryview(b"")
         self.ready: deque[Request] = deque()  # input complete, application not called yet
         self.answering: deque[Exchange] = deque()
+        self.waiting: dict[int, Exchange] = {}  # by request id: a task has the turn
+        self.remote = sock.family != socket.AF_UNIX
         self.eof = False  # the peer will send no more; it may still read
         self.lingering = False
         self.closed = False
@@ -86,11 +89,44 @@ class Channel(Connection):
             self.ready.remove(request)
         request.close()
 
-    def abandon(self) -> None:
-        """The connection is gone: every answer is closed, every body freed."""
+    def _abort(self, inbound: Any) -> None:
+        """A request whose answer has a task ends when that has ended: it is cancelled, once."""
+        exchange = self._with_task()
+        if exchange is None:
+            super()._abort(inbound)
+        elif not exchange.aborted:
+            exchange.aborted = True
+            self._enter(inbound, REFUSED)
+            exchange.task.cancel()
+
+    def _with_task(self) -> Exchange | None:
+        """The exchange of the current record's request, where a task has begun it; it waits for its end now."""
+        exchange = self.waiting.get(self._request_id)
+        if exchange is not None:
+            return exchange
+        for exchange in self.answering:
+            if exchange.request.request_id == self._request_id and exchange.task is not None:
+                self.answering.remove(exchange)
+                self.waiting[self._request_id] = exchange
+                return exchange
+        return None
+
+    def abandon(self) -> int:
+        """The connection is gone: every answer is closed, every body freed. Returns how many tasks are still to end."""
+        tasks = 0
         while self.answering:
-            exchange = self.answering.popleft()
-            exchange.close()
-            exchange.request.close()
+            tasks += _give_up(self.answering.popleft())
+        while self.waiting:
+            tasks += _give_up(self.waiting.popitem()[1])
         while self.ready:
             self.ready.popleft().close()
+        return tasks
+
+
+def _give_up(exchange: Exchange) -> int:
+    if exchange.task is not None:
+        exchange.task.cancel()
+        return 1
+    exchange.close()
+    exchange.request.close()
+    return 0

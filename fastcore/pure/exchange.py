@@ -1,8 +1,9 @@
 """One request being answered: calls the application once and turns what it returns into pieces of CGI output.
 
 The application's iterator is only advanced by next_chunk(), so its reader sets the pace; its close() is called
-exactly once. Nothing that an application raises escapes: it becomes a 500 page or a failed answer. No records and no
-sockets here.
+exactly once. What an application returns to be awaited is awaited by a task elsewhere (fastcore.asynchronous), which
+has the turn while the exchange is `waiting`. Nothing that an application raises escapes: it becomes a 500 page or a
+failed answer. No records and no sockets here.
 """
 
 from __future__ import annotations
@@ -32,16 +33,23 @@ class Exchange:
     """From one request to one answer.
 
     `app_status` is what END_REQUEST should carry: 0, or 1 where the answer that was begun is not whole.
-    `log` takes one text without a newline at its end.
+    `log` takes one text without a newline at its end. While it is `waiting`, next_chunk() has nothing: what the
+    application returned, or the `stream`, its asynchronous body, is awaited by a task; `task` is the loop's hold on it.
+    `aborted` says that its client has no use for it any more.
     """
 
     def __init__(self, request: Request, application: NativeApplication, log: Callable[[str], None]) -> None:
         self.request = request
         self.app_status = 0
         self.finished = False
+        self.waiting = False
+        self.aborted = False
+        self.task: Any = None
+        self.context = contextvars.copy_context()
         self._application = application
         self._log = log
-        self._context = contextvars.copy_context()
+        self._awaited: Any = None  # what the application returned, until its task takes it; then the body
+        self._streaming = False  # `_awaited` is an asynchronous body
         self._head = b""
         self._rest: memoryview | None = None
         self._iterator: Iterator[bytes] | None = None
@@ -52,11 +60,11 @@ class Exchange:
     def start(self) -> None:
         """Call the application. Afterwards next_chunk() has something to give."""
         try:
-            self._take(self._context.run(self._application, self.request))
+            self._take(self.context.run(self._application, self.request))
         except KeyboardInterrupt:
             raise
         except BaseException:
-            self._log_failure("the application failed")
+            self.log_failure("the application failed")
             self._use_error_page()
 
     def _take(self, result: Any) -> None:
@@ -75,6 +83,11 @@ class Exchange:
             try:
                 status, headers, body = result.status, result.headers, result.body
             except AttributeError:
+                if hasattr(result, "__await__"):
+                    self._awaited = result
+                    self._close = getattr(result, "close", None)
+                    self.waiting = True
+                    return
                 raise ResponseError(
                     "an application returns bytes, (status, headers, body) or an object with these attributes, "
                     f"not {type(result).__name__}"
@@ -94,8 +107,15 @@ class Exchange:
             raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
         else:
             self._head, self._left = build_head(status, headers, reason)
-            self._iterator = iter(body)
             self._silent = not has_body(status) or self.request.get("REQUEST_METHOD") == "HEAD"
+            try:
+                self._iterator = iter(body)
+            except TypeError:
+                if not hasattr(body, "__aiter__"):
+                    raise
+                self._close = None  # its task closes it
+                self._awaited = body
+                self._streaming = self.waiting = True
 
     def _take_whole(self, status: Any, headers: Any, reason: str, body: bytes) -> None:
         """An answer whose body is all there."""
@@ -107,12 +127,15 @@ class Exchange:
 
     def next_chunk(self) -> bytes | None:
         """The next piece of output, at most about 64 KiB; None where there is none yet, or no more: see `finished`."""
-        if self.finished:
+        if self.finished or self.waiting:
             return None
         if self._silent:
             self._finish()
             self._rest = None
         elif self._rest is None:
+            if self._streaming:
+                self.waiting = True
+                return None
             self._advance()
             if self._rest is None and not self.finished:
                 return None  # an empty piece: nothing to send yet, and others have their turn
@@ -122,7 +145,7 @@ class Exchange:
         size = max(CHUNK - len(head), 1)
         chunk = head + self._rest[:size]
         self._rest = self._rest[size:] if len(self._rest) > size else None
-        if self._rest is None and (self._iterator is None or self._left == 0):
+        if self._rest is None and not self._streaming and (self._iterator is None or self._left == 0):
             self._finish()
         return chunk
 
@@ -133,7 +156,7 @@ class Exchange:
             self._finish()
             return
         try:
-            piece = self._context.run(next, iterator)
+            piece = self.context.run(next, iterator)
             if type(piece) is not bytes:
                 raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
             self._rest = self._cut(piece)
@@ -144,7 +167,7 @@ class Exchange:
         except KeyboardInterrupt:
             raise
         except BaseException:
-            self._fail()
+            self._fail_answer()
 
     def _cut(self, piece: bytes) -> memoryview | None:
         """Count a piece against Content-Length; what is too much is not sent."""
@@ -162,9 +185,9 @@ class Exchange:
             self.app_status = 1
         self.close()
 
-    def _fail(self) -> None:
+    def _fail_answer(self) -> None:
         """An exception is being handled: a 500 page where the head is still ours, else a visibly broken answer."""
-        self._log_failure("the application failed")
+        self.log_failure("the application failed")
         self.app_status = 1
         if self._head:
             self._use_error_page()
@@ -182,16 +205,21 @@ class Exchange:
         self._head = head
         self._rest = memoryview(text)
 
-    def _log_failure(self, what: str) -> None:
+    def log_failure(self, what: str) -> None:
+        """Log the exception that is being handled, with its traceback and the request's path."""
         try:
             import traceback
 
             trace = traceback.format_exc().rstrip()
         except Exception:  # no descriptors left to import it with
             trace = repr(sys.exception())
+        self.complain(what, trace)
+
+    def complain(self, what: str, detail: str = "") -> None:
+        """Log something about this request, with its path."""
         method = self.request.get("REQUEST_METHOD", "?")
         path = (self.request.get("SCRIPT_NAME") or "") + (self.request.get("PATH_INFO") or "")
-        self._log(f"{what}: {method} {path!r}\n{trace}")
+        self._log(f"{what}: {method} {path!r}" + (f"\n{detail}" if detail else ""))
 
     def close(self) -> None:
         """End the answer: the body's close() is called, once; what it raises is logged."""
@@ -199,8 +227,60 @@ class Exchange:
         close, self._close = self._close, None
         if close is not None:
             try:
-                self._context.run(close)
+                self.context.run(close)
             except KeyboardInterrupt:
                 raise
             except BaseException:
-                self._log_failure("close() of the answer failed")
+                self.log_failure("close() of the answer failed")
+
+    # The turn of the task
+
+    def take_awaitable(self) -> Any:
+        """What the application returned to be awaited, once; None where there is nothing."""
+        if self._streaming or self._awaited is None:
+            return None
+        awaitable, self._awaited, self._close = self._awaited, None, None
+        return awaitable
+
+    @property
+    def stream(self) -> Any:
+        """The asynchronous body; None where there is none."""
+        return self._awaited if self._streaming else None
+
+    def settle(self, result: Any) -> None:
+        """The awaitable gave this: an answer in one of the three forms. Raises what is wrong with it."""
+        self.waiting = False
+        self._take(result)
+
+    def wants_more(self) -> bool:
+        """Whether a further piece of the stream is of use: not for HEAD, 204 and 304, nor past the Content-Length."""
+        return not self._silent and self._left != 0
+
+    def calls_application(self) -> bool:
+        """Whether handing out the rest calls the application: a plain iterator, or a close()."""
+        return self._iterator is not None or self._close is not None
+
+    def put(self, piece: Any) -> None:
+        """The stream's next piece; an empty one sends the head. Raises ResponseError for what is no bytes."""
+        if type(piece) is not bytes:
+            raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+        self._rest = self._cut(piece)
+        if self._rest is None and self._head:
+            self._rest = memoryview(b"")
+        self.waiting = self._rest is None
+
+    def fail(self) -> None:
+        """An exception of the awaitable or the stream is being handled."""
+        self.waiting = False
+        self._awaited = None
+        if self._streaming:
+            self._streaming = False
+            self._fail_answer()
+        else:
+            self.log_failure("the application failed")
+            self._use_error_page()
+
+    def end(self) -> None:
+        """The task has ended: what is left is handed out, and that is all."""
+        self.waiting = self._streaming = False
+        self._awaited = None

@@ -1,7 +1,8 @@
 """The worker loop: one thread, one listener, epoll. The only server code that reads and writes sockets.
 
 A peer is checked before a byte of it is read. Applications run here, one after the other; their iterators are advanced
-only while their reader keeps up. No record is parsed here (see connection) and no answer is made (see exchange).
+only while their reader keeps up. With the first answer that has to be awaited the loop goes on inside asyncio (see
+fastcore.asynchronous). No record is parsed here (see connection) and no answer is made (see exchange).
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import struct
 import time
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from fastcore.constants import RESPONDER
 from fastcore.errors import ProtocolError
@@ -20,6 +21,10 @@ from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 from fastcore.pure.channel import NOT_WATCHED, Channel
 from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS, Overload
 from fastcore.pure.exchange import Exchange, NativeApplication
+from fastcore.pure.peers import LOOPBACK, Peers
+
+if TYPE_CHECKING:
+    from fastcore.asynchronous import EventLoopName, Host
 
 READ_SIZE = 65536  # bytes of one recv()
 ACCEPT_BATCH = 64  # connections taken before the others are looked at
@@ -27,7 +32,6 @@ PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 EPOLLEXCLUSIVE = 1 << 28
-LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 
 MAX_WAIT = 3600.0  # seconds of one epoll_wait()
 
@@ -72,6 +76,7 @@ class WorkerLoop:
         roles: Collection[int] = (RESPONDER,),
         overload: Overload = "protocol",
         spool_directory: str | None = None,
+        event_loop: EventLoopName = "auto",
     ) -> None:
         """What to serve, and to whom.
 
@@ -87,13 +92,12 @@ class WorkerLoop:
             roles: what is served (numbers of fastcore.constants); others get FCGI_UNKNOWN_ROLE.
             overload: "protocol" or "page", see Connection.
             spool_directory: where the temporary files of long bodies are made; None for the usual place.
+            event_loop: in which coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it is installed.
         """
         self.limits = limits
         self.requests = 0  # answered since the start
         self._listener = listener
         self._application = application
-        self._allow_uids = None if allow_uids is None else frozenset(allow_uids)
-        self._allow_hosts = frozenset(allow_hosts)
         self._workers = workers
         self._lifeline = lifeline
         self._roles = frozenset(roles)
@@ -101,6 +105,10 @@ class WorkerLoop:
         self._spool_directory = spool_directory
         self._log = unfailing(log)
         self._complain = LimitedLog(self._log)
+        self._peers = Peers(allow_uids, allow_hosts, self._complain)
+        self._event_loop = event_loop
+        self._host: Host | None = None  # there from the first coroutine on
+        self._orphans = 0  # tasks whose connection is gone
         self._epoll: select.epoll | None = None
         self._channels: dict[int, Channel] = {}
         self._runnable: dict[int, Channel] = {}  # by fd: more to send, and the reader keeps up
@@ -133,10 +141,19 @@ class WorkerLoop:
     def drain(self) -> None:
         """Stop accepting, answer what has begun, then return from run(). Safe in a signal handler."""
         self._draining = True
+        self._wake()
 
     def stop(self) -> None:
-        """Return from run() now; unfinished answers are closed and their connections dropped."""
+        """Return from run() now; unfinished answers are closed, tasks cancelled, and their connections dropped."""
         self._stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """An event loop may have put a descriptor of its own in the place of `wakeup_fd`."""
+        try:
+            self._wakeup_write.send(b"\0")
+        except OSError:  # full: it wakes up anyway
+            pass
 
     def run(self) -> None:
         """Serve. Returns after drain() or stop(), with all connections closed; the listener stays open.
@@ -151,17 +168,31 @@ class WorkerLoop:
             if self._lifeline >= 0:
                 self._epoll.register(self._lifeline, select.EPOLLIN)
             self._watch_listener(True)
-            while not self._is_over():
-                for fd, events in self._epoll.poll(self._timeout()):
-                    if self._stopping:
-                        break
-                    self._on_event(fd, events)
-                self._run_runnable()
-                self._sweep()
+            while not self.is_over():
+                if self._host is not None:
+                    self._host.run()
+                    break
+                self.step(self.wait_time())
         finally:
             self._close_all()
 
-    def _is_over(self) -> bool:
+    def fileno(self) -> int:
+        """The epoll descriptor while it runs, for another event loop to watch; -1 otherwise."""
+        return -1 if self._epoll is None else self._epoll.fileno()
+
+    def step(self, timeout: float) -> None:
+        """Wait at most `timeout` seconds (negative: without end) for events, act on them and on what is due."""
+        if self._epoll is None:
+            return
+        for fd, events in self._epoll.poll(timeout):
+            if self._stopping:
+                break
+            self._on_event(fd, events)
+        self._run_runnable()
+        self._sweep()
+
+    def is_over(self) -> bool:
+        """Whether there is nothing more to do after drain() or stop()."""
         if self._draining and not self._stopping:
             self._drain_idle()
         return self._stopping or (self._draining and not self._channels)
@@ -177,7 +208,7 @@ class WorkerLoop:
                     if not channel.closed:
                         self._settle(channel)
 
-    def _timeout(self) -> float:
+    def wait_time(self) -> float:
         """Seconds until something is due; -1 for never: an idle worker does not wake up."""
         if self._runnable:
             return 0
@@ -230,7 +261,7 @@ class WorkerLoop:
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_BATCH):
-            if self._stopping or self._draining or len(self._channels) >= self.limits.connections:
+            if self._stopping or self._draining or len(self._channels) + self._orphans >= self.limits.connections:
                 self._watch_listener(False)
                 return
             try:
@@ -251,7 +282,7 @@ class WorkerLoop:
 
     def _open(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        if not self._is_allowed(sock):
+        if not self._peers.allow(sock):
             sock.close()
             return
         if sock.family != socket.AF_UNIX:
@@ -265,25 +296,6 @@ class WorkerLoop:
         self._read(channel)
         if not channel.closed:
             self._watch(channel)
-
-    def _is_allowed(self, sock: socket.socket) -> bool:
-        """Whether this peer may speak at all; decided before a byte of it is read."""
-        if sock.family != socket.AF_UNIX:
-            try:
-                host = sock.getpeername()[0]
-            except OSError:  # it has gone already
-                return False
-            if host not in self._allow_hosts:
-                self._complain(f"refused a connection from {host}, which is not allowed")
-                return False
-            return True
-        if self._allow_uids is None:
-            return True
-        pid, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid not in self._allow_uids:
-            self._complain(f"refused a connection from user id {uid} (process {pid}), which is not allowed")
-            return False
-        return True
 
     # One connection
 
@@ -333,6 +345,9 @@ class WorkerLoop:
             self._close(channel)
             return
         channel.closing = True
+        if channel.remote and channel.waiting:  # over TCP the end of input is all that is seen of a peer that has gone
+            self._close(channel)
+            return
         self._settle(channel)
 
     def _pump(self, channel: Channel) -> None:
@@ -354,7 +369,11 @@ class WorkerLoop:
             except BaseException:  # KeyboardInterrupt: it is closed with the connection
                 channel.answering.append(exchange)
                 raise
-            if not exchange.finished:
+            if exchange.waiting:
+                self._wait(channel, exchange)
+                if channel.closed:
+                    return
+            elif not exchange.finished:
                 channel.answering.append(exchange)
             self._flush(channel)
             if channel.closed:
@@ -426,7 +445,11 @@ class WorkerLoop:
         if channel.interest != NOT_WATCHED and self._epoll is not None:
             self._epoll.unregister(channel.fd)
         channel.sock.close()
-        channel.abandon()
+        self._orphans += channel.abandon()
+        self._accept_on()
+
+    def _accept_on(self) -> None:
+        """There is room for a connection again."""
         if not self._accepting and not self._draining and not self._accept_again:
             self._watch_listener(True)
 
@@ -439,6 +462,56 @@ class WorkerLoop:
                 self._epoll.close()
                 self._epoll = None
             self._accepting = False
+            host, self._host = self._host, None
+            if host is not None:
+                host.close()
+
+    # Answers that are awaited
+
+    def _wait(self, channel: Channel, exchange: Exchange) -> None:
+        """Leave an exchange to its task until it has something to hand out. The first one brings asyncio in."""
+        try:
+            if exchange.task is not None:
+                exchange.task.go_on()
+            else:
+                if self._host is None:
+                    from fastcore.asynchronous import Host
+
+                    self._host = Host(self, self._event_loop, self._log)
+                exchange.task = self._host.start(channel, exchange)
+        except Exception:  # no uvloop, no descriptors left
+            exchange.fail()
+            channel.answering.append(exchange)
+            return
+        channel.waiting[exchange.request.request_id] = exchange
+        if channel.eof and channel.remote:
+            self._close(channel)
+
+    def resume(self, channel: Channel, exchange: Exchange) -> None:
+        """A waiting exchange has something to hand out. For its task."""
+        if channel.closed or channel.waiting.pop(exchange.request.request_id, None) is None:
+            return
+        channel.answering.append(exchange)
+        self._pump(channel)
+
+    def end_waiting(self, channel: Channel, exchange: Exchange) -> None:
+        """The task of an exchange has ended. For this task."""
+        request = exchange.request
+        exchange.task = None
+        if channel.closed:
+            self._orphans -= 1
+            exchange.close()
+            request.close()
+            self._accept_on()
+        elif exchange.aborted:
+            del channel.waiting[request.request_id]
+            exchange.close()
+            channel.end_request(request.request_id, 1)
+            request.close()
+            self._pump(channel)
+        else:
+            exchange.end()
+            self.resume(channel, exchange)
 
     def _run_runnable(self) -> None:
         runnable, self._runnable = self._runnable, {}
