@@ -67,7 +67,7 @@ lint: tools ## ruff, mypy, and the syntax of the shell scripts
 
 .PHONY: bench
 bench: python ## benchmarks beside other servers; writes bench/results and docs/benchmarks.md (BENCH_ARGS=--quick)
-	@$(PACKAGES) compiler
+	@$(PACKAGES) compiler libfcgi libev nginx lighttpd valgrind
 	@scripts/environment.sh $(VENV) bench
 	@$(VENV)/bin/python bench/run.py $(BENCH_ARGS)
 

@@ -22,19 +22,30 @@ PROCESS_CLOCK = 2
 """The kernel's CPUCLOCK_SCHED: the clock of a process is (~pid << 3) | 2."""
 
 
-class Server:
-    """One running peer on a unix socket in a directory of its own.
+class Program:
+    """A running program that listens on a unix socket in a directory of its own, with all that it starts.
 
-    With `processor`, it and its children run on that one only.
+    With `processor`, it and its children run on that one only. A subclass says what is started.
     """
 
-    def __init__(self, peer: Peer, processor: int | None = None, wrapper: tuple[str, ...] = ()) -> None:
-        self.peer = peer
+    inherits = False
+    """Whether it gets the listening socket as descriptor 0."""
+
+    def __init__(self, processor: int | None = None, wrapper: tuple[str, ...] = ()) -> None:
         self._processor = processor
         self._wrapper = wrapper
         self._directory = tempfile.TemporaryDirectory(prefix="bench-")
-        self.path = Path(self._directory.name) / "s"
-        self._log = Path(self._directory.name) / "log"
+        self.directory = Path(self._directory.name)
+        self.path = self.directory / "s"
+        self._log = self.directory / "log"
+
+    def command(self) -> list[str]:
+        """The program and its arguments. Raises Missing with what is not there."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """What is added to the environment."""
+        return {}
 
     @property
     def address(self) -> str:
@@ -43,7 +54,7 @@ class Server:
 
     def __enter__(self) -> Self:
         try:
-            self._start()
+            self.start()
             self._wait()
         except BaseException:
             self.stop()
@@ -64,7 +75,7 @@ class Server:
         """End it and its children at once, and remove its directory."""
         process = getattr(self, "process", None)
         if process is not None:
-            for pid in self._pids():
+            for pid in self.pids():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait()
@@ -75,12 +86,12 @@ class Server:
         (clock_getcpuclockid(3)); what their ended children have, to 1/100 s (proc_pid_stat(5)).
         """
         total = 0.0
-        for pid in self._pids():
+        for pid in self.pids():
             with suppress(OSError):  # it has ended meanwhile
                 total += time.clock_gettime((~pid << 3) | PROCESS_CLOCK) + _seconds_of_ended_children(pid)
         return total
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
         """Its processes: those of its session, as some servers give their workers process groups."""
         found = []
         for name in os.listdir("/proc"):
@@ -93,10 +104,12 @@ class Server:
         """What it has printed."""
         return self._log.read_text(errors="replace")
 
-    def _start(self) -> None:
-        command = [*self._wrapper, *self.peer.command(self.path)]
+    def start(self) -> None:
+        """Start it, and do not wait until it listens."""
+        pinned = ("taskset", "-c", str(self._processor)) if self._processor is not None else ()
+        command = [*pinned, *self._wrapper, *self.command()]
         listener = None
-        if self.peer.inherits:
+        if self.inherits:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(self.path))
             listener.listen(1024)
@@ -106,14 +119,12 @@ class Server:
                 stdin=listener if listener is not None else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONHASHSEED": "0", **self.peer.environment},
+                env={**os.environ, "PYTHONHASHSEED": "0", **self.environment()},
                 start_new_session=True,
                 cwd=self._directory.name,
             )
         if listener is not None:
             listener.close()
-        if self._processor is not None:
-            os.sched_setaffinity(self.process.pid, {self._processor})
 
     def _wait(self) -> None:
         give_up = time.monotonic() + START_SECONDS * (10 if self._wrapper else 1)
@@ -125,6 +136,23 @@ class Server:
                 last = self.log().strip().splitlines()[-1:] or ["it printed nothing"]
                 raise Missing(f"it does not start: {last[0][:200]}")
             time.sleep(0.02)
+
+
+class Server(Program):
+    """One running peer."""
+
+    def __init__(self, peer: Peer, processor: int | None = None, wrapper: tuple[str, ...] = ()) -> None:
+        super().__init__(processor, wrapper)
+        self.peer = peer
+        self.inherits = peer.inherits
+
+    def command(self) -> list[str]:
+        """The peer's, for its socket."""
+        return self.peer.command(self.path)
+
+    def environment(self) -> dict[str, str]:
+        """The peer's."""
+        return self.peer.environment
 
 
 def _seconds_of_ended_children(pid: int) -> float:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NATIVE = ROOT / "bench" / "native"
 BUILD = NATIVE / "build"
 RESULTS = ROOT / "bench" / "results"
-PEERS = ROOT / ".venv-peers"
+PEERS_VENV = ROOT / ".venv-peers"
 
 
 class Missing(Exception):
@@ -26,7 +26,8 @@ class Missing(Exception):
 def compile_program(name: str, *libraries: str) -> Path:
     """bench/native/NAME.c as a program, compiled when it is not there or older than its source. Raises Missing."""
     source, program = NATIVE / f"{name}.c", BUILD / name
-    if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
+    newest = max(file.stat().st_mtime for file in (source, *NATIVE.glob("*.h")))
+    if program.exists() and program.stat().st_mtime >= newest:
         return program
     BUILD.mkdir(exist_ok=True)
     command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), *(f"-l{name}" for name in libraries)]
@@ -42,12 +43,12 @@ def compile_program(name: str, *libraries: str) -> Path:
 
 def peer_python(package: str) -> Path:
     """The interpreter of the peers' own environment, with this package in it. Raises Missing."""
-    python = PEERS / "bin" / "python"
+    python = PEERS_VENV / "bin" / "python"
     if not python.exists():
-        tell(f"making {PEERS.name} for the other servers")
-        venv.create(PEERS, with_pip=True)
+        tell(f"making {PEERS_VENV.name} for the other servers")
+        venv.create(PEERS_VENV, with_pip=True)
     if not peer_version(package):
-        tell(f"installing {package} into {PEERS.name}")
+        tell(f"installing {package} into {PEERS_VENV.name}")
         command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", package]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
@@ -59,7 +60,7 @@ def peer_python(package: str) -> Path:
 def peer_version(package: str) -> str:
     """The version of a package in the peers' environment, "" where it is not installed."""
     code = f"from importlib.metadata import version; print(version({package!r}))"
-    python = PEERS / "bin" / "python"
+    python = PEERS_VENV / "bin" / "python"
     if not python.exists():
         return ""
     result = subprocess.run([str(python), "-c", code], capture_output=True, text=True)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Make sure that Debian packages are there, without starting or enabling any service.
 #
-#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, nginx, haproxy, apache, caddy, h2o, libfcgi, browser,
-#                                            node, npm, java, valgrind, clang
+#   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, nginx, haproxy, apache, caddy, h2o, libfcgi, libev,
+#                                            browser, node, npm, java, valgrind, clang
 #
 # As root with apt, missing packages are installed; else they are named, with what is left out without them. Exits 0 in
 # both cases: each user of a group copes without it (or says itself that it cannot).
@@ -30,6 +30,7 @@ present() {
         lighttpd | nginx | haproxy | caddy | h2o) has "$1" ;;
         apache) has apache2 && [[ -e /usr/lib/apache2/modules/mod_fcgid.so ]] ;;
         libfcgi) [[ -e /usr/include/fcgiapp.h ]] ;;
+        libev) [[ -e /usr/include/ev.h ]] ;;
         browser) has chromium ;;
         node) has node ;;
         npm) has npm ;;
@@ -47,6 +48,7 @@ packages_of() {
         nginx) echo nginx-light ;;
         apache) echo apache2-bin libapache2-mod-fcgid ;;
         libfcgi) echo libfcgi-dev ;;
+        libev) echo libev-dev ;;
         browser) echo chromium ;;
         node) echo nodejs ;;
         npm) echo npm ;;
@@ -62,6 +64,7 @@ left_out() {
         lighttpd) echo "the web server: the demo uses the development gateway, tests with a real server are skipped" ;;
         nginx | haproxy | apache | caddy | h2o) echo "the tests behind $1" ;;
         libfcgi) echo "the tests against the FastCGI reference library" ;;
+        libev) echo "bjoern in the benchmarks" ;;
         browser) echo "the tests in a browser" ;;
         node) echo "the tests of the JavaScript module outside a browser" ;;
         npm | java) echo "the Nu checker's test of the pages" ;;

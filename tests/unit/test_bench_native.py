@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
+import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("gcc") is None:
         pytest.skip("a C compiler is not installed (Debian: gcc libc6-dev)")
     folder = tmp_path_factory.mktemp("n")
-    for name in ("floor", "loadgen"):
+    for name in ("floor", "loadgen", "floor_transfer", "transfer", "httpload"):
         flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
         subprocess.run(["gcc", *flags, "-o", folder / name, BENCH / "native" / f"{name}.c"], check=True)
     return folder
@@ -153,49 +157,144 @@ def test_silence_is_given_up(programs: Path) -> None:
     assert "no answer for 1 s" in told["first_error"]
 
 
+def transfer(programs: Path, address: str, *options: str) -> tuple[int, dict[str, Any]]:
+    result = subprocess.run([programs / "transfer", *options, address], capture_output=True, text=True, timeout=60)
+    assert not result.stderr
+    return result.returncode, json.loads(result.stdout)
+
+
+SIZE = 3_000_007
+PATTERN_HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n"
+
+
 @pytest.fixture
-def bench_run(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCH))
-    for name in ("run", "peers", "servers", "toolchain"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    import run  # type: ignore[import-not-found]
-
-    return run
-
-
-def row(name: str, kept: float | None, each: float) -> dict[str, Any]:
-    def summary(rate: float | None) -> dict[str, Any] | None:
-        if rate is None:
-            return None
-        return {"requests_per_second": rate, "spread": 0.02, "cpu_us": 5.0, "p99_us": 90.0, "of_floor": rate / 1000}
-
-    return {"name": name, "label": name, "version": "", "note": "", "kept": summary(kept), "each": summary(each)}
+def floor_transfer(programs: Path, tmp_path: Path) -> Iterator[str]:
+    process = subprocess.Popen([programs / "floor_transfer", f"unix:{tmp_path / 's'}"])
+    try:
+        for _ in range(1000):
+            if (tmp_path / "s").exists():
+                break
+            time.sleep(0.02)
+        yield f"unix:{tmp_path / 's'}"
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait(20)
 
 
-def test_the_table_goes_between_its_markers_and_nowhere_else(bench_run: Any, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- hello:begin -->\nold\n<!-- hello:end -->\nafter\n")
-    machine = {"processor": "P", "processors": 2, "kernel": "6", "python": "3.11", "load": "0.1"}
-    settings = {"connections": 8, "seconds": 1.5, "rounds": 5}
-    rows = [row("floor", 1000.0, 500.0), row("other", None, 250.0)]
-    result = {"machine": machine, "settings": settings, "rows": rows, "missing": {"third": "not there"}}
-    for _ in range(2):
-        bench_run.write_table(page, "hello", bench_run.render(result))
-    text = page.read_text()
-    assert text.startswith("before\n<!-- hello:begin -->\n\n| server |")
-    assert text.endswith("<!-- hello:end -->\nafter\n")
-    assert "old" not in text
-    assert text.count("| floor | 1,000 ± 2 % | 1.000 |") == 1
-    assert "| other | – | – | – | – | 250" in text
-    assert "left out: third (not there)" in text
+@pytest.mark.parametrize("stride", [1, 4093])
+def test_the_floor_takes_and_gives_a_large_body(programs: Path, floor_transfer: str, stride: int) -> None:
+    status, told = transfer(programs, floor_transfer, "-u", str(SIZE), "-p", "/upload", "-s", str(stride))
+    total = zlib.adler32((pattern() * 3)[:SIZE:stride])
+    assert (status, told["bytes"], told["answer"], told["error"]) == (0, SIZE, f"{SIZE} {total}\n", "")
+    status, told = transfer(programs, floor_transfer, "-d", str(SIZE), "-p", "/blocks")
+    assert (status, told["bytes"], told["error"]) == (0, SIZE, "")
 
 
-def test_every_peer_is_told_apart_and_the_floor_comes_first(bench_run: Any) -> None:
-    names = [peer.name for peer in bench_run.PEERS]
-    assert names[0] == "floor"
-    assert len(set(names)) == len(names)
+@cache
+def pattern() -> bytes:
+    state, out = 1, bytearray()
+    for _ in range(17 * 65536):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        out.append(state >> 24)
+    return bytes(out)
 
 
-def test_the_page_of_the_docs_has_the_markers() -> None:
-    text = (BENCH.parent / "docs" / "benchmarks.md").read_text()
-    assert text.count("<!-- hello:begin -->") == text.count("<!-- hello:end -->") == 1
+def test_the_pattern_is_sent_and_the_same_comes_back(programs: Path) -> None:
+    seen: list[tuple[dict[bytes, bytes], bytes]] = []
+
+    def handle(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            seen.append(request)
+            body = b"thanks" if request[1] else (pattern() * 2)[:1_500_000]
+            pieces = [stdout(body[at : at + 60_000]) for at in range(0, len(body), 60_000)]
+            peer.sock.sendall(stdout(PATTERN_HEAD) + b"".join(pieces) + end())
+
+    with serving(handle) as (address, _):
+        assert transfer(programs, address, "-u", "1500000", "-p", "/upload", "-s", "7")[1]["answer"] == "thanks"
+        assert transfer(programs, address, "-d", "1500000", "-p", "/blocks")[0] == 0
+    (params, body), _ = seen
+    assert body == (pattern() * 2)[:1_500_000]
+    assert (params[b"PATH_INFO"], params[b"QUERY_STRING"]) == (b"/upload", b"size=1500000&stride=7")
+    assert (params[b"REQUEST_METHOD"], params[b"CONTENT_LENGTH"]) == (b"POST", b"1500000")
+
+
+CHEATS = [
+    (stdout(PATTERN_HEAD) + stdout(bytes(1000)) + end(), "wrong bytes after byte 0"),
+    (stdout(PATTERN_HEAD) + stdout(pattern()[:999]) + end(), "the body has 999 bytes instead of 1000"),
+    (stdout(PATTERN_HEAD) + stdout(pattern()[:1001]) + end(), "longer than 1000 bytes"),
+    (stdout(PATTERN_HEAD) + stdout(pattern()[:1000]) + end(app_status=1), "appStatus 1"),
+    (stdout(PATTERN_HEAD) + stdout(pattern()[:1000]), "closed the connection"),
+    (stdout(PATTERN_HEAD.replace(b"200", b"413")) + stdout(pattern()[:1000]) + end(), "status is not 200: Status: 413"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), CHEATS)
+def test_a_body_that_is_not_the_pattern_is_refused(programs: Path, answer: bytes, reason: str) -> None:
+    def handle(peer: Peer) -> None:
+        peer.request()
+        peer.sock.sendall(answer)
+
+    with serving(handle) as (address, _):
+        status, told = transfer(programs, address, "-d", "1000")
+    assert status == 1
+    assert reason in told["error"]
+
+
+class Page(BaseHTTPRequestHandler):
+    """A page by HTTP/1.1; its class attributes say what is wrong with it."""
+
+    protocol_version = "HTTP/1.1"
+    status, page, length = 200, PAGE, len(PAGE)
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(self.length))
+        if self.path == "/close":
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(self.page)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be quiet."""
+
+
+@contextmanager
+def http_server(**wrong: Any) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Wrong", (Page,), wrong))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join(20)
+        server.server_close()
+
+
+def load(programs: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    result = subprocess.run([programs / "httpload", *options], capture_output=True, text=True, timeout=60)
+    assert not result.stderr
+    return result.returncode, json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("path", ["/", "/close"])
+def test_requests_by_http_are_answered_and_counted(programs: Path, path: str) -> None:
+    with http_server() as address:
+        status, told = load(programs, "-n", "40", "-c", "3", "-p", path, address)
+    assert (status, told["answered"], told["errors"], told["first_error"]) == (0, 40, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"status": 502}, "not the page: HTTP/1.1 502"),
+        ({"page": b"Hello, World!\n"}, "not the page: HTTP/1.1 200"),
+        ({"page": PAGE + b"more"}, "bytes after the answer"),
+    ],
+)
+def test_a_wrong_page_by_http_is_not_counted_and_fails(programs: Path, wrong: dict[str, Any], reason: str) -> None:
+    with http_server(**wrong) as address:
+        status, told = load(programs, "-n", "1", "-c", "1", address)
+    assert status == 1
+    assert reason in told["first_error"]
