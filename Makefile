@@ -13,6 +13,7 @@ PORT ?= 8080
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?=
+LEAK_REQUESTS ?= 1000000
 export PYTHON
 
 PYTEST = $(VENV)/bin/python -m pytest
@@ -81,6 +82,10 @@ bench-instructions: tools ## instructions per request and per match, compared wi
 fuzz: tools ## coverage-guided and random input for both twins for FUZZ_SECONDS (FUZZ_TARGETS="connection router")
 	@$(PACKAGES) clang
 	@scripts/fuzz.sh $(VENV) $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+.PHONY: soak-fastcore
+soak-fastcore: tools ## LEAK_REQUESTS requests of every kind: memory, descriptors and objects stay as they were
+	@FASTCORE_LEAK_REQUESTS=$(LEAK_REQUESTS) $(PYTEST) -q -s tests/fuzz/test_leaks.py $(PYTEST_ARGS)
 
 .PHONY: sanitize
 sanitize: tools ## the tests of fastcore with AddressSanitizer and UndefinedBehaviorSanitizer in the compiled modules

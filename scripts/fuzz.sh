@@ -20,7 +20,7 @@ config() { "$venv/bin/python" -c "import sys, sysconfig; print($1)"; }
 instrument() {
     local wanted library
     if ! command -v clang >/dev/null; then echo "no clang (Debian: clang libclang-rt-14-dev)"; return 1; fi
-    library=$(config 'f"{sysconfig.get_config_var("LIBDIR")}/{sysconfig.get_config_var("LDLIBRARY")}"')
+    library=$(config 'sysconfig.get_config_var("LIBDIR") + "/" + sysconfig.get_config_var("LDLIBRARY")')
     if [[ $library != *.so || ! -e $library ]]; then echo "this Python has no libpython to embed ($library)"; return 1; fi
     wanted=$(cat setup.py fastcore/compiled/*.pyx fastcore/compiled/*.pxd tests/fuzz/libfuzzer.c <(config sys.version) | sha256sum)
     [[ -x $work/fuzzer && -f $work/stamp && $(<"$work/stamp") == "$wanted" ]] && return 0

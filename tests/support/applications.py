@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -123,12 +124,20 @@ def native(request):
             return 200, text, b""
         case "/status":
             return int(query), [], b"body"
+        case "/objects":
+            return 200, text, objects()
         case "/authorize":
             return authorize(request.environ)
         case "/filter":
             return filtered(request.environ, request.body, request.data)
         case _:
             return 404, text, path.encode("latin-1")
+
+
+def objects():
+    """How many objects Python's collector knows, and how many blocks of memory are in use."""
+    gc.collect()
+    return b"%d %d" % (len(gc.get_objects()), sys.getallocatedblocks())
 
 
 def authorize(environ):
@@ -204,6 +213,9 @@ def wsgi(environ, start_response):
     path = environ["PATH_INFO"]
     query = environ.get("QUERY_STRING", "")
     headers = [("Content-Type", "text/plain")]
+    if path == "/objects":
+        start_response("200 OK", headers)
+        return [objects()]
     if path == "/write":
         write = start_response("200 OK", headers)
         write(b"written ")
