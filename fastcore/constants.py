@@ -39,3 +39,6 @@ UNKNOWN_ROLE: Final = 3
 MAX_CONNS: Final = b"FCGI_MAX_CONNS"
 MAX_REQS: Final = b"FCGI_MAX_REQS"
 MPXS_CONNS: Final = b"FCGI_MPXS_CONNS"
+
+BROKEN_OFF: Final = bytes(8)
+"""No record (its version is 0): what ends a connection whose answer is not whole. Not of the specification."""

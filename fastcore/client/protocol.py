@@ -25,6 +25,7 @@ from fastcore.client.head import HeadParser
 from fastcore.client.limits import DEFAULT_CLIENT_LIMITS, ClientLimits
 from fastcore.constants import (
     ABORT_REQUEST,
+    BROKEN_OFF,
     DATA,
     END_REQUEST,
     FILTER,
@@ -191,6 +192,8 @@ class ClientConnection:
         buffer, offset = self._buffer, self._offset
         if len(buffer) - offset < HEADER_LENGTH:
             return None
+        if buffer.startswith(BROKEN_OFF, offset):
+            raise ProtocolError("the server broke the answer off: it is not whole")
         record_type, request_id, content_length, padding_length = self._records.parse_header(buffer, offset)
         start = offset + HEADER_LENGTH
         end = start + content_length

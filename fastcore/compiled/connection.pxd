@@ -34,7 +34,7 @@ cdef class Connection:
     cdef int roles                    # bit 1 << role for each that is served
     cdef bint overload_page
     cdef dict draining                # ended requests → their streams that have not ended; None where there never was one
-    cdef bint failed
+    cdef readonly bint failed         # by a ProtocolError or break_off(): nothing more is read
     cdef bint fresh                   # no record has come yet
     cdef dict inbound                 # active requests: id → Inbound
     cdef Inbound last                 # the one the current record belongs to, None where it belongs to none
@@ -92,3 +92,4 @@ cdef class Connection:
     cpdef send_stdout(self, int request_id, bytes data)
     cpdef send_stderr(self, int request_id, bytes data)
     cpdef end_request(self, int request_id, app_status=*)
+    cpdef break_off(self, int request_id)

@@ -24,7 +24,7 @@ from fastcore.compiled.request cimport Request, new_request
 from fastcore.compiled.response cimport build_head
 
 from fastcore.compiled.records import build_unknown_type
-from fastcore.constants import MAX_CONNS, MAX_REQS, MPXS_CONNS, RESPONDER
+from fastcore.constants import BROKEN_OFF, MAX_CONNS, MAX_REQS, MPXS_CONNS, RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.events import (
     BodyEnded,
@@ -572,6 +572,23 @@ cdef class Connection:
         del self.inbound[request_id]
         if self.last is inbound and self.sink in (TO_PARAMS, TO_BODY, TO_DATA):
             self.sink = DISCARD
+
+    cpdef break_off(self, int request_id):
+        """End a request whose answer is not whole, and the connection with it: no other request may be active.
+
+        Web servers ignore `app_status`. What they heed is a connection that ends without the ends of the streams, and
+        nginx only bytes that are no record: these are queued. Close the connection when they are sent.
+        """
+        cdef Inbound inbound = self.require_active(request_id)
+        if len(self.inbound) > 1:
+            raise ValueError("other requests are active on this connection")
+        buffer_put(&self.output, PyBytes_AS_STRING(BROKEN_OFF), PyBytes_GET_SIZE(BROKEN_OFF))
+        if inbound.input_open:
+            self.await_input(request_id, inbound.input_open)
+        self.enter(inbound, STATE_ENDED)
+        del self.inbound[request_id]
+        self.sink = DISCARD
+        self.closing = self.failed = True
 
     cdef Inbound require_active(self, int request_id):
         cdef Inbound inbound = self.last

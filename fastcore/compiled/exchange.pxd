@@ -4,6 +4,7 @@ from fastcore.compiled.request cimport Request
 cdef class Exchange:
     cdef readonly Request request
     cdef public int app_status       # what END_REQUEST should carry
+    cdef readonly bint broken        # the answer that was begun is not whole
     cdef readonly bint finished
     cdef readonly bint waiting       # for its task
     cdef public bint aborted         # by the client: END_REQUEST waits for the end of the task
@@ -18,7 +19,7 @@ cdef class Exchange:
     cdef Py_ssize_t offset
     cdef object iterator
     cdef object close_body
-    cdef long long left              # bytes of body still to come by Content-Length; -1: not declared
+    cdef readonly long long left              # bytes of body still to come by Content-Length; -1: not declared
     cdef bint silent                 # HEAD, 204, 304: the body is not sent
 
     cpdef start(self)

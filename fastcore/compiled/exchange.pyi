@@ -11,11 +11,13 @@ def error_page(status: int) -> tuple[bytes, bytes]: ...
 class Exchange:
     request: Request
     app_status: int
+    broken: bool
     finished: bool
     waiting: bool
     aborted: bool
     task: Any
     context: Context
+    left: int
     def __init__(self, request: Request, application: Callable[[Any], Any], log: Callable[[str], None]) -> None: ...
     def start(self) -> None: ...
     def next_chunk(self) -> bytes | None: ...

@@ -39,7 +39,8 @@ cdef object call_in(object context, object function, object argument):
 cdef class Exchange:
     """From one request to one answer.
 
-    `app_status` is what END_REQUEST should carry: 0, or 1 where the answer that was begun is not whole.
+    `app_status` is what END_REQUEST should carry: 0, or 1 where the application did wrong after its head. `broken` says
+    that the answer which was begun is not whole: its end must not look like one.
     `log` takes one text without a newline at its end. While it is `waiting`, next_chunk() has nothing: what the
     application returned, or the `stream`, its asynchronous body, is awaited by a task; `task` is the loop's hold on it.
     `aborted` says that its client has no use for it any more.
@@ -208,6 +209,7 @@ cdef class Exchange:
         if self.left > 0 and not self.silent:
             self.log(f"the body is shorter than its Content-Length: {self.left} bytes are missing")
             self.app_status = 1
+            self.broken = True
         self.close()
         return 0
 
@@ -218,6 +220,7 @@ cdef class Exchange:
         if self.head is not None:
             self.use_error_page()
         else:
+            self.broken = True
             self.close()
         return 0
 

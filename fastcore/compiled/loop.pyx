@@ -399,7 +399,7 @@ cdef class WorkerLoop:
         """Take what has come, act on it, and answer."""
         cdef ssize_t length = recv(channel.fd, self.input, READ_BYTES, MSG_DONTWAIT)
         if length > 0:
-            if not channel.lingering:
+            if not channel.lingering and not channel.failed:
                 self.feed(channel, length)
         elif length == 0:
             self.on_eof(channel)
@@ -471,9 +471,38 @@ cdef class WorkerLoop:
         if chunk is not None:
             channel.send_stdout(request.request_id, chunk)
         if exchange.finished:
-            channel.end_request(request.request_id, exchange.app_status)
+            if exchange.broken:
+                self.break_off(channel, exchange)
+            else:
+                channel.end_request(request.request_id, exchange.app_status)
             request.close()
             self.requests += 1
+        return 0
+
+    cdef int break_off(self, Channel channel, Exchange exchange) except -1:
+        """End an answer that is not whole, and its connection, unless that harms another request on it.
+
+        Where a length was declared, the client sees that bytes are missing. HAProxy waits for them unless the
+        connection ends, and mod_fcgid would fill them with an error page if it ended without END_REQUEST.
+        """
+        cdef Request request = exchange.request
+        cdef bint is_alone
+        cdef ssize_t length
+        if request.keep_connection:  # another may have come meanwhile
+            length = recv(channel.fd, self.input, READ_BYTES, MSG_DONTWAIT)
+            if length > 0:
+                try:
+                    channel.feed(self.input, length)
+                except ProtocolError:
+                    pass
+        if not channel.is_active(request.request_id):
+            return 0  # what came was its ABORT
+        is_alone = len(channel.inbound) == 1
+        if is_alone and exchange.left < 0:
+            channel.break_off(request.request_id)
+        else:
+            channel.end_request(request.request_id, exchange.app_status)
+            channel.closing = channel.closing or is_alone
         return 0
 
     cdef int flush(self, Channel channel) except -1:

@@ -12,6 +12,7 @@ from typing import Literal
 from fastcore.constants import (
     ABORT_REQUEST,
     BEGIN_REQUEST,
+    BROKEN_OFF,
     CANT_MPX_CONN,
     DATA,
     FILTER,
@@ -134,7 +135,7 @@ class Connection:
         self._roles = frozenset(roles)
         self._overload_page = overload == "page"
         self._draining: dict[int, int] = {}  # ended requests → their streams that have not ended
-        self._failed = False
+        self.failed = False  # by a ProtocolError or break_off(): nothing more is read
         self._fresh = True  # no record has come yet
         self._inbound: dict[int, _Inbound] = {}
         self._reading_params = 0  # how many requests are in this state
@@ -188,7 +189,7 @@ class Connection:
     @property
     def phase(self) -> int:
         """What the peer is expected to do next: IDLE, PHASE_PARAMS, PHASE_BODY or ANSWERING (it waits for us)."""
-        if self._failed:
+        if self.failed:
             return IDLE
         if self._reading_params:
             return PHASE_PARAMS
@@ -205,12 +206,12 @@ class Connection:
 
         Raises ProtocolError where they are not FastCGI: close the connection. Events before the error are lost with it.
         """
-        if self._failed:
+        if self.failed:
             raise ProtocolError("the connection has already failed")
         try:
             self._consume(memoryview(data))
         except ProtocolError:
-            self._failed = True
+            self.failed = True
             self._events = []
             raise
         events, self._events = self._events, []
@@ -502,6 +503,22 @@ class Connection:
         del self._inbound[request_id]
         if request_id == self._request_id and self._sink in (_TO_PARAMS, _TO_BODY, _TO_DATA):
             self._sink = _DISCARD
+
+    def break_off(self, request_id: int) -> None:
+        """End a request whose answer is not whole, and the connection with it: no other request may be active.
+
+        Web servers ignore `app_status`. What they heed is a connection that ends without the ends of the streams, and
+        nginx only bytes that are no record: these are queued. Close the connection when they are sent.
+        """
+        inbound = self._require_active(request_id)
+        if len(self._inbound) > 1:
+            raise ValueError("other requests are active on this connection")
+        self._output += BROKEN_OFF
+        self._await_input(request_id, inbound.input_open)
+        self._enter(inbound, ENDED)
+        del self._inbound[request_id]
+        self._sink = _DISCARD
+        self.closing = self.failed = True
 
     def _require_active(self, request_id: int) -> _Inbound:
         inbound = self._inbound.get(request_id)

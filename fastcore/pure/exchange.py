@@ -32,7 +32,8 @@ def error_page(status: int) -> tuple[bytes, bytes]:
 class Exchange:
     """From one request to one answer.
 
-    `app_status` is what END_REQUEST should carry: 0, or 1 where the answer that was begun is not whole.
+    `app_status` is what END_REQUEST should carry: 0, or 1 where the application did wrong after its head. `broken` says
+    that the answer which was begun is not whole: its end must not look like one.
     `log` takes one text without a newline at its end. While it is `waiting`, next_chunk() has nothing: what the
     application returned, or the `stream`, its asynchronous body, is awaited by a task; `task` is the loop's hold on it.
     `aborted` says that its client has no use for it any more.
@@ -41,6 +42,7 @@ class Exchange:
     def __init__(self, request: Request, application: NativeApplication, log: Callable[[str], None]) -> None:
         self.request = request
         self.app_status = 0
+        self.broken = False
         self.finished = False
         self.waiting = False
         self.aborted = False
@@ -54,7 +56,7 @@ class Exchange:
         self._rest: memoryview | None = None
         self._iterator: Iterator[bytes] | None = None
         self._close: Callable[[], object] | None = None
-        self._left = -1  # bytes of body still to come by Content-Length; -1: not declared
+        self.left = -1  # bytes of body still to come by Content-Length; -1: not declared
         self._silent = False  # HEAD, 204, 304: the body is not sent
 
     def start(self) -> None:
@@ -106,7 +108,7 @@ class Exchange:
         elif isinstance(body, (str, bytearray, memoryview)):
             raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
         else:
-            self._head, self._left = build_head(status, headers, reason)
+            self._head, self.left = build_head(status, headers, reason)
             self._silent = not has_body(status) or self.request.get("REQUEST_METHOD") == "HEAD"
             try:
                 self._iterator = iter(body)
@@ -119,11 +121,11 @@ class Exchange:
 
     def _take_whole(self, status: Any, headers: Any, reason: str, body: bytes) -> None:
         """An answer whose body is all there."""
-        self._head, self._left = build_head(status, headers, reason, len(body))
+        self._head, self.left = build_head(status, headers, reason, len(body))
         self._silent = not has_body(status) or self.request.get("REQUEST_METHOD") == "HEAD"
         self._rest = self._cut(body)
-        if self._left > 0 and not self._silent:
-            raise ResponseError(f"the body is shorter than its Content-Length: {self._left} bytes are missing")
+        if self.left > 0 and not self._silent:
+            raise ResponseError(f"the body is shorter than its Content-Length: {self.left} bytes are missing")
 
     def next_chunk(self) -> bytes | None:
         """The next piece of output, at most about 64 KiB; None where there is none yet, or no more: see `finished`."""
@@ -145,7 +147,7 @@ class Exchange:
         size = max(CHUNK - len(head), 1)
         chunk = head + self._rest[:size]
         self._rest = self._rest[size:] if len(self._rest) > size else None
-        if self._rest is None and not self._streaming and (self._iterator is None or self._left == 0):
+        if self._rest is None and not self._streaming and (self._iterator is None or self.left == 0):
             self._finish()
         return chunk
 
@@ -160,7 +162,7 @@ class Exchange:
             if type(piece) is not bytes:
                 raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
             self._rest = self._cut(piece)
-            if self._rest is None and self._left == 0:
+            if self._rest is None and self.left == 0:
                 self._finish()
         except StopIteration:
             self._finish()
@@ -171,18 +173,19 @@ class Exchange:
 
     def _cut(self, piece: bytes) -> memoryview | None:
         """Count a piece against Content-Length; what is too much is not sent."""
-        if self._left >= 0:
-            if len(piece) > self._left:
-                self._log(f"the body is longer than its Content-Length: {len(piece) - self._left} bytes or more cut")
+        if self.left >= 0:
+            if len(piece) > self.left:
+                self._log(f"the body is longer than its Content-Length: {len(piece) - self.left} bytes or more cut")
                 self.app_status = 1
-                piece = piece[: self._left]
-            self._left -= len(piece)
+                piece = piece[: self.left]
+            self.left -= len(piece)
         return memoryview(piece) if piece else None
 
     def _finish(self) -> None:
-        if self._left > 0 and not self._silent:
-            self._log(f"the body is shorter than its Content-Length: {self._left} bytes are missing")
+        if self.left > 0 and not self._silent:
+            self._log(f"the body is shorter than its Content-Length: {self.left} bytes are missing")
             self.app_status = 1
+            self.broken = True
         self.close()
 
     def _fail_answer(self) -> None:
@@ -192,6 +195,7 @@ class Exchange:
         if self._head:
             self._use_error_page()
         else:
+            self.broken = True
             self.close()
 
     def _use_error_page(self) -> None:
@@ -199,7 +203,7 @@ class Exchange:
         self.close()
         self.finished = False
         self._iterator = None
-        self._left = -1
+        self.left = -1
         self._silent = self.request.get("REQUEST_METHOD") == "HEAD"
         head, text = error_page(500)
         self._head = head
@@ -254,7 +258,7 @@ class Exchange:
 
     def wants_more(self) -> bool:
         """Whether a further piece of the stream is of use: not for HEAD, 204 and 304, nor past the Content-Length."""
-        return not self._silent and self._left != 0
+        return not self._silent and self.left != 0
 
     def calls_application(self) -> bool:
         """Whether handing out the rest calls the application: a plain iterator, or a close()."""

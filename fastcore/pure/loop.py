@@ -321,7 +321,7 @@ class WorkerLoop:
             return
         if not data:
             self._on_eof(channel)
-        elif not channel.lingering:
+        elif not channel.lingering and not channel.failed:
             self._feed(channel, data)
 
     def _feed(self, channel: Channel, data: bytes) -> None:
@@ -390,9 +390,33 @@ class WorkerLoop:
         if chunk:
             channel.send_stdout(request.request_id, chunk)
         if exchange.finished:
-            channel.end_request(request.request_id, exchange.app_status)
+            if exchange.broken:
+                self._break_off(channel, exchange)
+            else:
+                channel.end_request(request.request_id, exchange.app_status)
             request.close()
             self.requests += 1
+
+    def _break_off(self, channel: Channel, exchange: Exchange) -> None:
+        """End an answer that is not whole, and its connection, unless that harms another request on it.
+
+        Where a length was declared, the client sees that bytes are missing. HAProxy waits for them unless the
+        connection ends, and mod_fcgid would fill them with an error page if it ended without END_REQUEST.
+        """
+        request = exchange.request
+        if request.keep_connection:  # another may have come meanwhile
+            try:
+                channel.receive_data(channel.sock.recv(READ_SIZE))
+            except (OSError, ProtocolError):
+                pass
+        if not channel.is_active(request.request_id):
+            return  # what came was its ABORT
+        is_alone = channel.active_requests == 1
+        if is_alone and exchange.left < 0:
+            channel.break_off(request.request_id)
+        else:
+            channel.end_request(request.request_id, exchange.app_status)
+            channel.closing |= is_alone
 
     def _flush(self, channel: Channel) -> None:
         """Write what can be written without waiting; the rest stays in `unsent`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import wire
 from conversation import feed
-from fcgi_server import read_answer, read_records
+from fcgi_server import read_answer, read_records, read_to_end
 
 
 def test_line_46_stderr_is_terminated_only_if_used(connection):
@@ -47,8 +47,11 @@ def test_line_49_head_has_the_length_and_no_body(server):
 
 
 def test_line_49_content_length_over_and_under_run(server):
-    short = server.ask(PATH_INFO="/short")
-    assert (short.body, short.app_status) == (b"four", 1)
+    for flags in (0, wire.KEEP):
+        with server.connect() as sock:
+            sock.sendall(wire.request(flags=flags, PATH_INFO="/short"))
+            short = wire.answer(read_to_end(sock))  # HAProxy waits for the rest unless the connection ends
+        assert (short.body, short.app_status) == (b"four", 1)
     over = server.ask(PATH_INFO="/over")
     assert (over.body, over.app_status) == (b"four", 1)
     assert server.ask(PATH_INFO="/mismatch").status == 500
@@ -66,10 +69,38 @@ def test_line_50_failure_before_the_head_is_a_500_without_inner_text(server, pat
 
 
 @pytest.mark.parametrize(("path", "so_far"), [("/late", b"so far so good"), ("/bad-chunk", b"good")])
-def test_line_50_failure_after_the_head_is_visible_in_app_status(server, path, so_far):
-    answer = server.ask(PATH_INFO=path)
-    assert answer.body == so_far
-    assert answer.app_status == 1
+def test_line_50_failure_after_the_head_breaks_the_answer_off(server, path, so_far):
+    """Front ends ignore appStatus: the connection ends without the ends of the streams, and with what is no record."""
+    for flags in (0, wire.KEEP):
+        with server.connect() as sock:
+            sock.sendall(wire.request(flags=flags, PATH_INFO=path))
+            answer = wire.answer(read_to_end(sock))
+        assert (answer.status, answer.body, answer.broken) == (200, so_far, True)
+
+
+def test_line_50_failure_beside_other_requests_shows_in_app_status_and_harms_none(server, tmp_path):
+    gate = tmp_path / "gate"
+    with server.connect() as sock:
+        sock.sendall(wire.request(1, PATH_INFO="/held", QUERY_STRING=str(gate)))
+        sock.sendall(wire.request(3, PATH_INFO="/late"))
+        broken = read_answer(sock, 3)
+        assert (broken.body, broken.app_status) == (b"so far so good", 1)
+        sock.sendall(wire.record(wire.ABORT, 1))
+        sock.sendall(wire.request(5, PATH_INFO="/late"))
+        assert wire.answer(read_to_end(sock), 5).broken
+
+
+def test_line_50_request_that_came_while_another_failed_is_answered(server, tmp_path):
+    """It is in the socket, not yet read, when the answer before it breaks."""
+    gate = tmp_path / "gate"
+    with server.connect() as sock:
+        sock.sendall(wire.request(1, PATH_INFO="/late-gate", QUERY_STRING=str(gate)))
+        (first,) = read_records(sock, 1)
+        sock.sendall(wire.request(3, PATH_INFO="/hello"))
+        gate.touch()
+        found = [first, *read_records(sock, 5)]
+    assert wire.answer(found, 1).app_status == 1
+    assert wire.answer(found, 3).body == b"hello"
 
 
 def test_line_51_each_yield_is_one_record_at_once(server, tmp_path):

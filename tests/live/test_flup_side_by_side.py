@@ -98,7 +98,7 @@ def test_what_was_sent_before_an_exception_arrives_and_only_ours_says_that_it_is
         assert (answer.status, answer.body) == (200, b"so far ")
         assert b"inner <text>" in answer.stderr
     assert theirs.ask("boom_midway").app_status == 0
-    assert ours.ask("boom_midway").app_status == 1
+    assert ours.ask("boom_midway").broken
 
 
 def test_complaints_go_to_the_front_end_and_to_standard_error(theirs, ours):

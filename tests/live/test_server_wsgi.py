@@ -54,7 +54,7 @@ def test_exc_info_replaces_the_head_until_the_first_byte_and_breaks_the_answer_a
     answer = server.ask(PATH_INFO="/replace-while-iterating")
     assert answer.head.startswith(b"Status: 500 Oops")
     assert answer.body == b"replaced"
-    assert answer.app_status == 1
+    assert answer.broken
     assert "after the first byte" in server.log
 
 

@@ -98,6 +98,10 @@ def native(request):
             return 200, [*text, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")], b"two"
         case "/late":
             return 200, text, late()
+        case "/late-big":
+            return 200, text, late(size=500_000)
+        case "/late-gate":
+            return 200, text, late(query)
         case "/early":
             return 200, text, early()
         case "/big":
@@ -196,9 +200,11 @@ def stuck_body(path):
     time.sleep(1000)
 
 
-def late():
-    """A body that fails after its beginning."""
-    yield b"so far so good"
+def late(gate="", size=0):
+    """A body that fails after its beginning, where a `gate` is named when that file is there."""
+    yield b"so far so good" + bytes(size)
+    while gate and not os.path.exists(gate):
+        time.sleep(0.01)
     raise RuntimeError("secret inner text")
 
 

@@ -34,8 +34,8 @@ class FrontEnd:
 
     `header` is the longest request header in bytes that is tested, `streams_down` whether each piece of an answer
     arrives when made, `chunks` how many kB of a body without a length it takes, `restarts` whether a restart behind it
-    loses nothing, `notices_leaving` whether an answer whose client has gone is ended, `spawns` whether it starts the
-    application by itself.
+    loses nothing, `notices_leaving` whether an answer whose client has gone is ended, `tells_broken` whether its client
+    sees that an answer without a Content-Length was broken off, `spawns` whether it starts the application by itself.
     """
 
     name: str
@@ -48,6 +48,7 @@ class FrontEnd:
     chunks: int = 100
     restarts: bool = True
     notices_leaving: bool = True
+    tells_broken: bool = True
     spawns: bool = False
 
     def configure(self, folder: Path, port: int) -> str:
@@ -423,6 +424,7 @@ _ALL = (
         header=60_000,
         streams_down=False,
         notices_leaving=False,
+        tells_broken=False,
     ),
     FrontEnd(
         "lighttpd-streaming",
@@ -447,8 +449,10 @@ _ALL = (
     ),
     FrontEnd("apache", "apache2", apache, APACHE_CLOSING, APACHE, header=16_000, streams_down=False),
     FrontEnd("apache-kept", "apache2", apache, APACHE_KEPT, APACHE, header=16_000),
-    FrontEnd("caddy", "caddy", caddy, CADDY_SITE, CADDY, header=60_000, chunks=0),
-    FrontEnd("h2o", "h2o", h2o, H2O_CLOSING, H2O),
-    FrontEnd("fcgid", "apache2", apache, APACHE_FCGID, APACHE + FCGID_PLACES, header=16_000, spawns=True),
+    FrontEnd("caddy", "caddy", caddy, CADDY_SITE, CADDY, header=60_000, chunks=0, tells_broken=False),
+    FrontEnd("h2o", "h2o", h2o, H2O_CLOSING, H2O, tells_broken=False),
+    FrontEnd(
+        "fcgid", "apache2", apache, APACHE_FCGID, APACHE + FCGID_PLACES, header=16_000, spawns=True, tells_broken=False
+    ),
 )
 FRONT_ENDS = {front_end.name: front_end for front_end in _ALL}

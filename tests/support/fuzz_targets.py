@@ -41,7 +41,7 @@ TWINS = ("pure", "compiled")
 
 SIZES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 25, 31, 32, 40, 64, 100, 127, 128, 200, 255, 256, 300, 500)
 SIZES += (600, 1000, 2000, 5000)
-ACTIONS = ("", "answer", "stderr", "end", "refuse", "drop", "", "answer")
+ACTIONS = ("", "answer", "stderr", "end", "refuse", "drop", "break", "answer")
 
 
 def compare(function: Callable[[Any], object]) -> None:

@@ -76,6 +76,8 @@ class Player:
                 connection.send_stderr(request_id, b"err")
             elif action == "end":
                 connection.end_request(request_id, 7)
+            elif action == "break" and connection.active_requests == 1:
+                connection.break_off(request_id)
             elif action == "drop":
                 self.active.pop(request_id)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR, DATA, GET_VALUES, GET_VALUES_RESULT, UNKNOWN = range(1, 12)
 KEEP = 1
+BROKEN_OFF = 0
 
 
 class Record(NamedTuple):
@@ -72,6 +73,9 @@ def records(data: bytes) -> list[Record]:
     start = 0
     while start < len(data):
         assert len(data) >= start + 8, f"cut off in a header: {data[start:]!r}"
+        if len(data) == start + 8 and data[start:] == bytes(8):  # no record: the end of a broken answer
+            found.append(Record(BROKEN_OFF, 0, b""))
+            break
         version, kind, request_id, length, padding, reserved = struct.unpack_from("!BBHHBB", data, start)
         assert version == 1, f"version {version}"
         assert reserved == 0, f"reserved byte {reserved}"
@@ -83,12 +87,13 @@ def records(data: bytes) -> list[Record]:
 
 
 class Answer(NamedTuple):
-    """What one request got."""
+    """What one request got. An answer that was broken off with its connection has `broken` and no statuses (-1)."""
 
     stdout: bytes
     stderr: bytes
     app_status: int
     protocol_status: int
+    broken: bool = False
 
     @property
     def head(self) -> bytes:
@@ -106,8 +111,16 @@ class Answer(NamedTuple):
 
 
 def answer(data: bytes | list[Record], request_id: int = 1) -> Answer:
-    """The answer to one request; asserts terminated streams and one END_REQUEST, the last."""
-    mine = [r for r in (records(data) if isinstance(data, bytes) else data) if r.id == request_id]
+    """The answer to one request; asserts terminated streams and one END_REQUEST, the last.
+
+    Or, where the answer was broken off, that it was the last on its connection and has no ends.
+    """
+    found = records(data) if isinstance(data, bytes) else data
+    mine = [r for r in found if r.id == request_id]
+    if mine and found[-1].type == BROKEN_OFF and not any(r.type == END for r in mine):
+        assert all(r.content for r in mine), "an answer that is not whole has ends"
+        streams = (b"".join(r.content for r in mine if r.type == kind) for kind in (STDOUT, STDERR))
+        return Answer(*streams, -1, -1, broken=True)
     assert [r.type for r in mine].count(END) == 1, f"not exactly one END_REQUEST: {mine!r}"
     assert mine[-1].type == END, "records after END_REQUEST"
     stdout = [r.content for r in mine if r.type == STDOUT]

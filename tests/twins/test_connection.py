@@ -25,6 +25,22 @@ def test_answering_a_request_that_is_not_active_is_refused(connection):
         connection.end_request(5)
 
 
+def test_answer_that_is_not_whole_is_broken_off_with_its_connection(connection):
+    connection.receive_data(wire.request(1) + wire.begin(2))
+    connection.send_stdout(1, b"Status: 200 OK\r\n\r\nhalf")
+    with pytest.raises(ValueError, match="other requests are active"):
+        connection.break_off(1)
+    connection.receive_data(wire.record(wire.ABORT, 2))
+    connection.data_to_send()
+    connection.break_off(1)
+    assert connection.data_to_send() == bytes(8)
+    assert (connection.closing, connection.active_requests, connection.phase) == (True, 0, 0)
+    with pytest.raises(ProtocolError):
+        connection.receive_data(wire.request(3))
+    with pytest.raises(ValueError, match="not active"):
+        connection.break_off(1)
+
+
 def test_http_proxy_never_arrives(connection):
     (request,) = received(feed(connection, wire.begin() + wire.params(1, {"HTTP_PROXY": "http://evil", "A": "b"})))
     assert request.environ == {"A": "b"}

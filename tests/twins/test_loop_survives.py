@@ -112,7 +112,7 @@ def test_any_exception_of_a_body_breaks_that_answer_only(serve, error):
     bodies = iter([Body(raising_pieces(error)), Body([b"one", b"two"], raiser(error))])
     loop = serve(lambda request: (200, TEXT, next(bodies)))
     answer = loop.ask(PATH_INFO="/a")
-    assert (answer.body, answer.app_status) == (b"first", 1)
+    assert (answer.body, answer.broken) == (b"first", True)
     assert loop.ask(PATH_INFO="/b").body == b"onetwo"
     assert loop.ask().body == b"fine"
 
@@ -315,6 +315,7 @@ def test_epoll_that_was_replaced_by_the_application_ends_the_loop(twin, tmp_path
     with LoopThread(twin, application, tmp_path) as loop:
         with loop.connect() as sock:
             sock.sendall(wire.request(flags=0))
+            read_to_end(sock)  # a client that leaves at once may not be answered at all
         loop.join()
         assert isinstance(loop.error, (OSError, ValueError))
 

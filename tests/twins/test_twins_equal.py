@@ -129,7 +129,7 @@ one_record = st.one_of(
     st.builds(wire.request, ids, st.binary(max_size=50), flags=st.sampled_from([0, 1])),
     st.binary(max_size=12),
 )
-answers = st.sampled_from(["", "", "answer", "stderr", "end", "refuse", "drop"])
+answers = st.sampled_from(["", "", "answer", "stderr", "end", "break", "refuse", "drop"])
 
 
 @given(

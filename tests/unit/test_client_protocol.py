@@ -196,6 +196,7 @@ BROKEN = [
     (stdout(b"nonsense\n\n"), "not a header line"),
     (end(), "no output at all"),
     (stdout(b"Content-Type: tex") + end(app_status=9), r"appStatus 9.*Content-Type: tex"),
+    (stdout(b"Content-Type: text/plain\n\nhalf") + bytes(8), r"broke the answer off"),
     (stdout(HEAD) + stdout(b"") + stdout(b"late"), "after the end of its STDOUT"),
     (stdout(HEAD) + records.build_record(c.END_REQUEST, 1, b"short"), "5 bytes instead of 8"),
 ]
