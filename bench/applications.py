@@ -14,6 +14,11 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [PAGE]
 
 
+async def asynchronous(request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+    """By fastcore's native interface, as a coroutine."""
+    return 200, HEADERS, PAGE
+
+
 def native(request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
     """By fastcore's native interface."""
     return 200, HEADERS, PAGE

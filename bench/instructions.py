@@ -31,7 +31,7 @@ CASES = [
     (f"{interface}, {text}", f"fastcore-compiled-{interface}", options)
     for interface in ("native", "wsgi")
     for text, options in (("kept", ("-k",)), ("a connection each", ()))
-]
+] + [(f"async, {event_loop}, kept", f"fastcore-compiled-{event_loop}", ("-k",)) for event_loop in ("asyncio", "uvloop")]
 
 
 def main() -> int:

@@ -92,6 +92,18 @@ def _fastcore(interface: str, twin: str, suffix: str = "", label: str = "", larg
     )
 
 
+def _asynchronous(event_loop: str) -> Peer:
+    serve = ("-m", "fastcore", "--bind", "{address}", "--interface", "native", "--workers", "{workers}")
+    return Peer(
+        name=f"fastcore-compiled-{event_loop}",
+        label=f"**fastcore**, native, `async def` in {event_loop}",
+        prepare=this_python,
+        arguments=(*serve, "--event-loop", event_loop, "{module}:asynchronous"),
+        environment={"FASTCORE_REQUIRE_COMPILED": "1", "PYTHONPATH": f"{BENCH}:{ROOT}"},
+        forks=True,
+    )
+
+
 def _python_peer(name: str, label: str, package: str, code: str, **options: object) -> Peer:
     return Peer(
         name,
@@ -166,6 +178,8 @@ HELLO = [
     Peer("floor", "floor: epoll in C, constant answer", lambda: compile_program("floor"), ("{address}",)),
     NATIVE,
     WSGI,
+    _asynchronous("uvloop"),
+    _asynchronous("asyncio"),
     PURE_NATIVE,
     PURE_WSGI,
     LIBFCGI,

@@ -13,6 +13,7 @@ from framework.finish import declare_length, finish
 from framework.limits import DEFAULT_LIMITS, Limits
 from framework.middleware import compose
 from framework.mounts import Mounts
+from framework.pending import Pending, Pieces, complete, with_errors
 from framework.request import Request, check_host
 from framework.response import TEXT, Response, SiteURL
 from framework.urls import UnknownHandler, URLTable
@@ -61,7 +62,7 @@ class App:
         for item in middleware:
             if not callable(item):
                 raise TypeError(f"middleware is a callable (request, next), not {item!r}")
-        self._handle: Callable[[Request], Response] = compose(middleware, self._dispatch)
+        self._handle: Callable[[Request], Response | Pending] = compose(middleware, self._dispatch)
 
     def mount(
         self,
@@ -92,12 +93,15 @@ class App:
     def __call__(self, request: dict[str, Any], start_response: StartResponse, /) -> Iterable[bytes]: ...
 
     def __call__(self, request: Any, start_response: StartResponse | None = None, /) -> Any:
-        """Answer a `fastcore.Request` with a Response; or a WSGI environ with an iterable of bytes (PEP 3333)."""
+        """Answer a `fastcore.Request` with a Response; or a WSGI environ with an iterable of bytes (PEP 3333).
+
+        Where the handler is `async def`, the server gets a Response to be awaited; a WSGI server waits here.
+        """
         if start_response is not None:
             return self._answer_wsgi(request, start_response)
         return self._answer(request)
 
-    def _answer(self, source: Any) -> Response:
+    def _answer(self, source: Any) -> Response | Pending:
         """The answer, ready to be sent. No exception leaves this but those that end the process."""
         try:
             request = Request(source, self)
@@ -106,17 +110,30 @@ class App:
             return finish(error_response(request, error), request)
         try:
             self._locate(request)
-            response = self._handle(request)
-            try:
-                response = finish(response, request)
-            except BaseException:
-                response.close()
-                raise
+            answer = self._handle(request)
+            if isinstance(answer, Pending):
+                return Pending(self._answer_later(request, answer))
+            response = _finish_or_close(answer, request)
         except HTTPError as error:
             response = finish(error_response(request, error), request)
         except Exception as error:
             response = finish(failure_response(request, error), request)
         if source.content_length and type(response.body) is bytes:
+            request.close()
+        return response
+
+    async def _answer_later(self, request: Request, pending: Pending) -> Response:
+        """As `_answer`, for what has to be awaited."""
+        try:
+            response = _finish_or_close(await pending, request)
+        except HTTPError as error:
+            response = finish(error_response(request, error), request)
+        except Exception as error:
+            response = finish(failure_response(request, error), request)
+        except BaseException:  # cancelled: nobody waits for the answer any more
+            request.close()
+            raise
+        if request.source.content_length and type(response.body) is bytes:
             request.close()
         return response
 
@@ -144,7 +161,7 @@ class App:
         if not prefix and not request.path:
             request.path = "/"
 
-    def _dispatch(self, request: Request) -> Response:
+    def _dispatch(self, request: Request) -> Response | Pending:
         """What the table's handler answers; an HTTPError is an answer as well."""
         try:
             path = request.path
@@ -153,9 +170,10 @@ class App:
             found = self._match(path)
             if found is None:
                 raise HTTPError(404)
-            return found[0].respond(request, found[1])
+            response = found[0].respond(request, found[1])
         except HTTPError as error:
             return error_response(request, error)
+        return with_errors(request, response) if isinstance(response, Pending) else response
 
     def _add_slash(self, request: Request) -> Response:
         """The prefix alone: on to the prefix with a slash, so that relative addresses in the page are right."""
@@ -188,7 +206,11 @@ class App:
         from framework.wsgi import EnvironSource
 
         response = self._answer(EnvironSource(environ))
+        if isinstance(response, Pending):
+            response = complete(response)
         headers, body, status = response.headers.copy(), response.body, response.status
+        if hasattr(body, "__aiter__"):
+            body = Pieces(body)
         if status not in (204, 304):
             if response.get_header("Content-Type") is None:
                 headers.append(TEXT)  # wsgiref.validate wants one with an empty body too
@@ -201,6 +223,14 @@ class App:
 
     def __repr__(self) -> str:
         return f"<App {self.backend!r} of {len(self.urls)} URLs>" if self.backend else f"<App of {len(self.urls)} URLs>"
+
+
+def _finish_or_close(response: Response, request: Request) -> Response:
+    try:
+        return finish(response, request)
+    except BaseException:
+        response.close()
+        raise
 
 
 def encode_path(path: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from framework.conversion import ConversionError, converter_for
 from framework.errors import HTTPError
 from framework.middleware import compose, middleware_of
+from framework.pending import Pending, with_errors
 from framework.response import Response, to_response
 from framework.signatures import EMPTY, Signature, name_of, read_signature
 
@@ -84,7 +85,7 @@ class Endpoint:
         self._calls: dict[str, Call] = {}
         self._groups: list[Groups] = []
         self._middleware = middleware_of(handler)
-        self.respond: Callable[[Request, Mapping[str, Any]], Response] = (
+        self.respond: Callable[[Request, Mapping[str, Any]], Response | Pending] = (
             self._respond_within if self._middleware else self._respond
         )
 
@@ -102,7 +103,7 @@ class Endpoint:
         self._calls = calls
         self.allow = tuple(name for name in METHODS if name in calls or name == "OPTIONS")
 
-    def _respond(self, request: Request, params: Mapping[str, Any]) -> Response:
+    def _respond(self, request: Request, params: Mapping[str, Any]) -> Response | Pending:
         """The answer for a request whose path led here with these parameters, as text."""
         call = self._calls.get(request.method)
         if call is None:
@@ -110,18 +111,20 @@ class Endpoint:
         result = call(request, params)
         return result if type(result) is Response else to_response(result)
 
-    def _respond_within(self, request: Request, params: Mapping[str, Any]) -> Response:
+    def _respond_within(self, request: Request, params: Mapping[str, Any]) -> Response | Pending:
         """As `_respond`, inside the handler's own middleware."""
 
-        def inner(request: Request) -> Response:
+        def inner(request: Request) -> Response | Pending:
             from framework.errors import error_response
 
             try:
-                return self._respond(request, params)
+                response = self._respond(request, params)
             except HTTPError as error:
                 return error_response(request, error)
+            return with_errors(request, response) if isinstance(response, Pending) else response
 
-        return compose(self._middleware, inner)(request)
+        answer: Response | Pending = compose(self._middleware, inner)(request)
+        return answer
 
     def _refuse(self, request: Request) -> Response:
         """OPTIONS is answered with the methods there are, anything else with 405."""

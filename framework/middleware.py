@@ -3,6 +3,9 @@
 ``middleware(request, next)`` calls ``next(request)`` for the Response of what is inside, or answers by itself. An
 HTTPError raised inside has become a Response when it comes out; any other exception passes through as it is, so that
 a transaction can be rolled back, and becomes the 500 at the door.
+
+Where the handler is `async def`, ``next(request)`` gives what has to be awaited: a middleware that only looks at the
+request passes it on, one that looks at the answer is `async def` and awaits it (which is right with any handler).
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
+    from framework.pending import Pending
     from framework.request import Request
     from framework.response import Response
 
-    Next = Callable[[Request], Response]
+    Next = Callable[[Request], Any]
     Middleware = Callable[[Request, Next], Any]
     H = TypeVar("H", bound=Callable[..., Any])
 
@@ -63,7 +67,7 @@ def compose(middleware: Iterable[Middleware], inner: Next) -> Next:
 def _layer(middleware: Middleware, inner: Next) -> Next:
     from framework.response import Response, to_response
 
-    def layer(request: Request) -> Response:
+    def layer(request: Request) -> Response | Pending:
         result = middleware(request, inner)
         return result if type(result) is Response else to_response(result)
 

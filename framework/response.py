@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from framework.files import FileBody, content_type_of, open_regular
 from framework.headers import check_header, http_date
+from framework.pending import Pending, pend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
     from typing import Any, Protocol
 
     from framework.cookies import Cookie
@@ -175,10 +177,18 @@ class Response:
 
     @classmethod
     def stream(
-        cls, chunks: Iterable[bytes | str], status: int = 200, *, content_type: str = "text/plain; charset=utf-8"
+        cls,
+        chunks: Iterable[bytes | str] | AsyncIterable[bytes | str],
+        status: int = 200,
+        *,
+        content_type: str = "text/plain; charset=utf-8",
     ) -> Response:
-        """An answer sent while it is made: each chunk (text is UTF-8) goes out as the client takes it."""
-        return cls._of(_Encoded(chunks), status, [check_header("Content-Type", content_type)])
+        """An answer sent while it is made: each chunk (text is UTF-8) goes out as the client takes it.
+
+        An asynchronous iterable is awaited, and its `aclose()` when the client has gone (docs/async.md).
+        """
+        body: Any = _AsyncEncoded(chunks) if hasattr(chunks, "__aiter__") else _Encoded(chunks)
+        return cls._of(body, status, [check_header("Content-Type", content_type)])
 
     @classmethod
     def empty(cls, status: int = 204) -> Response:
@@ -253,6 +263,11 @@ class Response:
         if close is not None:
             close()
 
+    def __await__(self) -> Generator[None, None, Response]:
+        """Itself, at once: a middleware may await what `next` gives it without knowing what is inside."""
+        yield from ()
+        return self
+
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.get_header('Content-Type') or self.media_types or ''}>"
 
@@ -280,6 +295,32 @@ class _Encoded:
             close: Callable[[], object] | None = getattr(source, "close", None)
             if close is not None:
                 close()
+                return
+
+
+class _AsyncEncoded:
+    """Chunks of text or bytes that are awaited, as bytes; `aclose()` reaches what makes them."""
+
+    __slots__ = ("_chunks", "_iterator")
+
+    def __init__(self, chunks: Any) -> None:
+        self._chunks = chunks
+        self._iterator: Any = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._iterator is None:
+            self._iterator = aiter(self._chunks)
+        chunk = await anext(self._iterator)
+        return chunk.encode("utf-8", "replace") if isinstance(chunk, str) else chunk
+
+    async def aclose(self) -> None:
+        for source in (self._iterator, self._chunks):
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                await close()
                 return
 
 
@@ -366,19 +407,21 @@ def _of_none(_: Any) -> Response:
     return Response.empty()
 
 
-_MAKERS: dict[type, Callable[[Any], Response]] = {
+_MAKERS: dict[type, Callable[[Any], Response | Pending]] = {
     str: _of_str,
     bytes: _of_bytes,
     dict: _of_json,
     list: _of_json,
     type(None): _of_none,
+    CoroutineType: pend,
+    Pending: pend,
 }
 
 
-def to_response(result: Any) -> Response:
+def to_response(result: Any) -> Response | Pending:
     """What a handler returned, as a Response: a page, str, bytes, dict, list, None (204), or a Response itself.
 
-    Raises TypeError for anything else.
+    A Pending, to be awaited, of what an `async def` handler returned. Raises TypeError for anything else.
     """
     if isinstance(result, Response):
         return result
@@ -390,6 +433,8 @@ def to_response(result: Any) -> Response:
     for kind, maker in _MAKERS.items():
         if isinstance(result, kind):
             return maker(result)
+    if hasattr(result, "__await__"):
+        return pend(result)
     raise TypeError(
         f"a handler returned {type(result).__name__}; it returns a Response, a page, str, bytes, dict, list or None"
         " (Response.stream(...) takes an iterable, Response.json(...) other values)"

@@ -6,8 +6,8 @@ sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Coroutine, Generator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from orjson import JSONDecodeError, loads
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _NOTHING: dict[str, Any] = {}
 
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
+"""Work that yields what has to be awaited, and is sent what came of it."""
+
 
 class Session:
     """The calls of one POST."""
@@ -40,8 +44,22 @@ class Session:
         self._request = request
         self._limits = limits
 
-    def answer(self, body: bytes) -> tuple[int, bytes]:
-        """The HTTP status and the answer's bytes, which are none where only notifications came."""
+    def answer(self, body: bytes) -> tuple[int, bytes] | Coroutine[Any, Any, tuple[int, bytes]]:
+        """The HTTP status and the answer's bytes, which are none where only notifications came.
+
+        Where a function is `async def`, this has to be awaited; the calls of a batch are made one after the other.
+        """
+        steps = self._answer(body)
+        try:
+            awaitable = next(steps)
+        except StopIteration as end:
+            status: int
+            status, answer = end.value
+            return status, answer
+        return _finish(steps, awaitable)
+
+    def _answer(self, body: bytes) -> Steps[tuple[int, bytes]]:
+        """As `answer`; yields what has to be awaited, and is sent the result."""
         try:
             payload = loads(body)
         except JSONDecodeError as error:
@@ -50,21 +68,25 @@ class Session:
             if is_deeper(body, payload, self._limits.depth):
                 raise ProtocolError(INVALID_REQUEST, f"Invalid Request: nested deeper than {self._limits.depth}")
             if isinstance(payload, list):
-                return self._answer_batch(payload)
+                return (yield from self._answer_batch(payload))
         except ProtocolError as error:
             return 400, self._refusal(None, error)
-        answer, valid = self._answer_one(payload)
+        answer, valid = yield from self._answer_one(payload)
         return (200 if valid else 400) if answer else 204, answer
 
-    def _answer_batch(self, payload: list[Any]) -> tuple[int, bytes]:
+    def _answer_batch(self, payload: list[Any]) -> Steps[tuple[int, bytes]]:
         if not payload:
             raise ProtocolError(INVALID_REQUEST, detail="the batch is empty")
         if len(payload) > self._limits.batch:
             raise ProtocolError(INVALID_REQUEST, f"Invalid Request: a batch of more than {self._limits.batch} calls")
-        answers = [answer for answer, _ in map(self._answer_one, payload) if answer]
+        answers = []
+        for call in payload:
+            answer, _ = yield from self._answer_one(call)
+            if answer:
+                answers.append(answer)
         return (200, b"[" + b",".join(answers) + b"]") if answers else (204, b"")
 
-    def _answer_one(self, call: Any) -> tuple[bytes, bool]:
+    def _answer_one(self, call: Any) -> Steps[tuple[bytes, bool]]:
         """The answer of one call, empty for a notification; and whether the call was a valid one."""
         try:
             has_id, call_id, method, params = read_call(call)
@@ -75,6 +97,8 @@ class Session:
             if function is None:
                 raise ProtocolError(METHOD_NOT_FOUND, detail=f"there is no function {method[:60]!r}")
             result = function.call(params, self._request)
+            if hasattr(result, "__await__"):
+                result = yield result
             if not has_id:
                 return b"", True
             return _success(call_id, result), True
@@ -111,6 +135,21 @@ class Session:
             if self._is_development():
                 data["traceback"] = format_traceback(error)
         return _failure(call_id, code, message, data)
+
+
+async def _finish(steps: Steps[tuple[int, bytes]], awaitable: Awaitable[Any]) -> tuple[int, bytes]:
+    """Await what the steps yield until they have an answer."""
+    while True:
+        result, failure = None, None
+        try:
+            result = await awaitable
+        except BaseException as error:
+            failure = error
+        try:
+            awaitable = steps.send(result) if failure is None else steps.throw(failure)
+        except StopIteration as end:
+            answer: tuple[int, bytes] = end.value
+            return answer
 
 
 class Unsendable(TypeError):

@@ -6,7 +6,7 @@ body is read, and the JSON media type makes browsers ask before they send one ac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from framework.errors import HTTPError, too_large
@@ -54,13 +54,13 @@ class Proxy:
         self._tag = ""
         methods("GET", "POST")(self)
 
-    def __call__(self, request: Request) -> Response:
-        """Answer GET (the module) or POST (calls)."""
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer GET (the module) or POST (calls); to be awaited where a function that is called has to be."""
         if request.method == "POST":
             return self._answer_calls(request)
         return self._answer_module()
 
-    def _answer_calls(self, request: Request) -> Response:
+    def _answer_calls(self, request: Request) -> Response | Awaitable[Response]:
         check_origin(request)
         if request.content_type != "application/json":
             raise HTTPError(415, "Remote calls are sent as application/json.")
@@ -72,12 +72,8 @@ class Proxy:
         body = request.body.read(length)
         if len(body) < length:
             raise HTTPError(400, f"The body ends after {len(body)} of {length} bytes.")
-        status, answer = Session(self.functions, request, self.limits).answer(body)
-        response = Response(answer, status, content_type="application/json")
-        response.add_header("Cache-Control", "no-store")
-        if answer:
-            response.add_header("X-Content-Type-Options", "nosniff")
-        return response
+        answer = Session(self.functions, request, self.limits).answer(body)
+        return _respond(*answer) if isinstance(answer, tuple) else _respond_later(answer)
 
     def _answer_module(self) -> Response:
         if self._module is None:
@@ -94,6 +90,18 @@ class Proxy:
 
     def __repr__(self) -> str:
         return f"<{self.__qualname__}>"
+
+
+def _respond(status: int, answer: bytes) -> Response:
+    response = Response(answer, status, content_type="application/json")
+    response.add_header("Cache-Control", "no-store")
+    if answer:
+        response.add_header("X-Content-Type-Options", "nosniff")
+    return response
+
+
+async def _respond_later(answer: Awaitable[tuple[int, bytes]]) -> Response:
+    return _respond(*await answer)
 
 
 def _by_own_name(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from wsgiref.validate import validator
 
 from fastcore import implementation
 from fastcore.limits import DEFAULT_LIMITS
+from framework.response import Response
 
 INTERFACES = ("native", "wsgi")
 
@@ -107,7 +109,10 @@ def call(
 def call_native(app: Any, request: Any) -> Answer:
     """One `native_request` to `app`."""
     response = app(request)
-    body = response.body
+    if not isinstance(response, Response) or hasattr(response.body, "__aiter__"):
+        response, body = asyncio.run(wait_for(response))
+    else:
+        body = response.body
     if not isinstance(body, bytes):
         try:
             chunks = list(body)
@@ -122,6 +127,18 @@ def call_native(app: Any, request: Any) -> Answer:
         assert type(value) is str
         value.encode("latin-1")
     return Answer(response.status, response.headers, body)
+
+
+async def wait_for(answer: Any) -> tuple[Response, Any]:
+    """As the server awaits an answer and an asynchronous body."""
+    response = await answer
+    body = response.body
+    if hasattr(body, "__aiter__"):
+        try:
+            body = b"".join([chunk async for chunk in body])
+        finally:
+            await response.body.aclose()
+    return response, body
 
 
 def call_wsgi(app: Any, params: dict[str, str], body: bytes, following: bytes = b"") -> Answer:

@@ -40,8 +40,9 @@ class Server:
         self._listener = listener
         self._passed = passed or {}
         self._command = [sys.executable, "-m", "fastcore", "--bind", self.address]
-        self._command += ["--interface", "native" if application == "native" else "wsgi", *options]
-        self._command += ["--path", str(ROOT / "tests" / "support"), f"applications:{application}"]
+        self._command += ["--interface", "native" if application.endswith("native") else "wsgi", *options]
+        name = application if ":" in application else f"applications:{application}"
+        self._command += ["--path", str(ROOT / "tests" / "support"), name]
         self._environment = {**environment, "PYTHONPATH": str(ROOT), **(variables or {})}
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -1,4 +1,4 @@
-"""The Python examples of docs/framework.md and docs/rpc.md run as they stand, in their order."""
+"""The Python examples of docs/framework.md, docs/rpc.md and docs/async.md run as they stand, in their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", ["framework.md", "rpc.md"])
+@pytest.mark.parametrize("name", ["framework.md", "rpc.md", "async.md"])
 def test_the_examples_run(name: str) -> None:
     text = (DOCS / name).read_text("utf-8")
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))

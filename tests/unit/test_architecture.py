@@ -39,6 +39,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "framework.limits",
             "framework.middleware",
             "framework.mounts",
+            "framework.pending",
             "framework.multidict",
             "framework.negotiation",
             "framework.request",
