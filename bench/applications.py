@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PAGE = b"Hello, world!\n"
 HEADERS = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(PAGE)))]

@@ -10,11 +10,12 @@ Public names, each loaded when first used:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0.dev0"
 
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastcore.implementation import accelerated
     from fastcore.limits import Limits
     from fastcore.pure.connection import Connection

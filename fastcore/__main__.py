@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import marshal
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from types import SimpleNamespace
 
 from fastcore import __version__
 from fastcore.limits import DEFAULT_LIMITS, LIMIT_NAMES, Limits
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+PROGRAM = "python -m fastcore"
 
 _EPILOG = """\
 addresses:
@@ -36,18 +43,22 @@ signals:
 
 
 def _mode(text: str) -> int:
+    from argparse import ArgumentTypeError
+
     try:
         mode = int(text, 8)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no octal mode such as 0660") from None
+        raise ArgumentTypeError(f"{text!r} is no octal mode such as 0660") from None
     if not 0 <= mode <= 0o777:
-        raise argparse.ArgumentTypeError(f"{text} is outside 0000 to 0777")
+        raise ArgumentTypeError(f"{text} is outside 0000 to 0777")
     return mode
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
-        prog="python -m fastcore",
+        prog=PROGRAM,
         description="Serve one Python application over FastCGI, behind lighttpd, nginx, Apache, HAProxy or Caddy.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -165,10 +176,27 @@ def parse_limits(settings: Sequence[str]) -> Limits:
     return Limits(**values) if values else DEFAULT_LIMITS
 
 
+def _parse_apart() -> SimpleNamespace:
+    """This process's arguments, parsed by a child: argparse costs 0.8 MB, which a server would keep while it runs."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        values = vars(_parser().parse_args())  # --help and mistakes end the child here, with their text and status
+        with open(writer, "wb") as pipe:
+            marshal.dump(values, pipe)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        told = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status or not told:
+        sys.exit(status)
+    return SimpleNamespace(**marshal.loads(told))  # noqa: S302 (from ourselves)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 after a signal, 1 for what went wrong, 2 for usage."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments: Any = _parse_apart() if argv is None else _parser().parse_args(argv)
     sys.path.insert(0, os.path.abspath(arguments.path))
     from fastcore import accelerated, serve
     from fastcore.log import stderr_log
@@ -181,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         application = load_application(arguments.application)
     except NoApplication as error:  # what its module raises keeps its traceback
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     try:
         limits = parse_limits(arguments.limit)
@@ -204,14 +232,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             event_loop=arguments.event_loop,
         )
     except (ValueError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     except Exception as error:
         from fastcore.errors import FastCGIError
 
         if not isinstance(error, FastCGIError):
             raise
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     return 0
 

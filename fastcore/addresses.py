@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from os import fsencode
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
     from dataclasses import dataclass
+    from typing import Any
 else:
     from fastcore.values import dataclass
 
@@ -32,6 +33,9 @@ MAX_UNIX_PATH_BYTES = 107
 
 MAX_FD = 1_048_576
 """Highest descriptor number accepted: the kernel's own default for ``fs.nr_open``."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+"""Who may connect over TCP unless told otherwise: this machine."""
 
 WEB_SERVER_ADDRESSES = "FCGI_WEB_SERVER_ADDRS"
 """The environment variable that lists who may connect over TCP (FastCGI 1.0 §3.2)."""

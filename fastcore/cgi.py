@@ -35,7 +35,7 @@ def run_cgi(application: Any, *, limits: Limits = DEFAULT_LIMITS, log: Log = std
     try:
         refusal = _read_body(request, limits)
         if refusal:
-            head, text = implementation.exchange.error_page(refusal)
+            head, text = implementation.response.error_page(refusal)
             _write(head + text)
             return 0
         with redirect_stdout(sys.stderr):

@@ -1,6 +1,10 @@
 """The numbers of the FastCGI 1.0 specification (section 8), under its own names. No behaviour lives here."""
 
-from typing import Final
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    from typing import Final
 
 VERSION_1: Final = 1
 HEADER_LENGTH: Final = 8  # bytes

@@ -10,11 +10,14 @@ import importlib
 import importlib.util
 import os
 from types import ModuleType
-from typing import Any, Literal
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    TwinName = Literal["pure", "compiled"]
 
 ROOMS = ("records", "response", "body", "request", "connection", "exchange", "wsgi", "channel", "loop", "matcher")
-
-TwinName = Literal["pure", "compiled"]
 
 
 def _compiled_modules_exist() -> bool:

@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
 
 from fastcore import implementation
 from fastcore.addresses import WEB_SERVER_ADDRESSES, allowed_addresses
@@ -20,11 +19,15 @@ from fastcore.log import Log, stderr_log
 from fastcore.spool import check_directory
 from fastcore.workers import END_SIGNALS, Prefork
 
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
+    from typing import Any, Literal
+
     from fastcore.asynchronous import EventLoopName
 
-Interface = Literal["wsgi", "native"]
-Role = Literal["responder", "authorizer", "filter"]
+    Interface = Literal["wsgi", "native"]
+    Role = Literal["responder", "authorizer", "filter"]
+
 ROLES: dict[str, int] = {"responder": RESPONDER, "authorizer": AUTHORIZER, "filter": FILTER}
 EVENT_LOOPS = ("auto", "asyncio", "uvloop")
 

@@ -58,3 +58,6 @@ REASONS = {
     507: "Insufficient Storage",
     511: "Network Authentication Required",
 }
+
+OVERLOAD_PAGE = b"503 Service Unavailable\n"
+"""What a server under too much load answers with."""

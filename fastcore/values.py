@@ -8,7 +8,10 @@ are dataclasses all the same: what `dataclasses.fields`, `replace` and `asdict` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 def dataclass(*, frozen: bool, slots: bool) -> Callable[[type], type]:

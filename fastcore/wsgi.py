@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
     from fastcore.pure.wsgi import ErrorStream, FileWrapper, WSGIAdapter, WSGIApplication
 else:

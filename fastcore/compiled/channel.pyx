@@ -14,7 +14,7 @@ from fastcore.compiled.system cimport now
 
 from collections import deque
 
-from fastcore.pure.exchange import error_page
+from fastcore.compiled.response import error_page
 
 cdef enum:
     PHASE_PARAMS = 1

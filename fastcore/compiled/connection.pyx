@@ -36,7 +36,7 @@ from fastcore.events import (
     RequestRefused,
 )
 from fastcore.limits import DEFAULT_LIMITS
-from fastcore.pure.connection import OVERLOAD_PAGE
+from fastcore.statuses import OVERLOAD_PAGE
 
 # The states of one request. BEGIN_REQUEST makes it, END_REQUEST (ours) forgets it.
 cdef enum:

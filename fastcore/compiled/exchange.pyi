@@ -6,8 +6,6 @@ from fastcore.compiled.request import Request
 
 CHUNK: int
 
-def error_page(status: int) -> tuple[bytes, bytes]: ...
-
 class Exchange:
     request: Request
     app_status: int

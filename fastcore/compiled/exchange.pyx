@@ -18,7 +18,7 @@ from fastcore.compiled.wsgi cimport Response, WSGIAdapter
 import sys
 
 from fastcore.errors import ResponseError
-from fastcore.pure.exchange import error_page
+from fastcore.compiled.response import error_page
 
 cdef enum:
     CHUNK_SIZE = 65535 - 7  # bytes: one record, its length a multiple of eight

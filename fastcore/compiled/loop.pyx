@@ -37,11 +37,11 @@ from fastcore.compiled.system cimport (
 import os
 import socket
 
+from fastcore.addresses import LOOPBACK
 from fastcore.constants import RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS
 from fastcore.log import LimitedLog, stderr_log, unfailing
-from fastcore.pure.peers import LOOPBACK
 
 cdef enum:
     READ_BYTES = 65536       # of one recv()

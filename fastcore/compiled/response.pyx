@@ -167,3 +167,9 @@ cpdef tuple build_head(object status, object headers, str reason="", long long b
     cdef long long declared
     cdef bytes head = make_head(status, headers, reason, body_length, &declared)
     return head, declared
+
+
+def error_page(int status):
+    """Head and body of an answer that names the status and nothing else."""
+    text = f"{status} {REASONS[status]}\n".encode()
+    return build_head(status, [("Content-Type", "text/plain; charset=utf-8")], "", len(text))[0], text

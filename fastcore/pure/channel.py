@@ -14,8 +14,9 @@ from typing import Any
 from fastcore.constants import FILTER
 from fastcore.limits import Limits
 from fastcore.pure.connection import PHASE_PARAMS, REFUSED, Connection, Overload
-from fastcore.pure.exchange import Exchange, error_page
+from fastcore.pure.exchange import Exchange
 from fastcore.pure.request import Request
+from fastcore.pure.response import error_page
 
 NOT_WATCHED = -1
 

@@ -56,6 +56,7 @@ from fastcore.pure.records import (
 )
 from fastcore.pure.request import Request
 from fastcore.pure.response import build_head
+from fastcore.statuses import OVERLOAD_PAGE
 
 # What happens to the content of the record that is being read
 _DISCARD, _GATHER, _TO_PARAMS, _TO_BODY, _TO_DATA = range(5)
@@ -74,7 +75,6 @@ IDLE, PHASE_PARAMS, PHASE_BODY, ANSWERING = range(4)
 
 MAX_DRAINING = 1000  # ended requests of one connection whose input is still awaited
 _STDIN_OPEN, _DATA_OPEN = 1, 2
-OVERLOAD_PAGE = b"503 Service Unavailable\n"
 
 Overload = Literal["protocol", "page"]
 

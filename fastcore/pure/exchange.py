@@ -15,18 +15,11 @@ from typing import Any
 
 from fastcore.errors import ResponseError
 from fastcore.pure.request import Request
-from fastcore.pure.response import build_head, has_body
-from fastcore.statuses import REASONS
+from fastcore.pure.response import build_head, error_page, has_body
 
 CHUNK = 65535 - 7  # bytes: one record, its length a multiple of eight
 
 NativeApplication = Callable[[Any], Any]
-
-
-def error_page(status: int) -> tuple[bytes, bytes]:
-    """Head and body of an answer that names the status and nothing else."""
-    text = f"{status} {REASONS[status]}\n".encode()
-    return build_head(status, [("Content-Type", "text/plain; charset=utf-8")], "", len(text))[0], text
 
 
 class Exchange:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from fastcore.addresses import LOOPBACK
 from fastcore.constants import RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS, Limits
@@ -21,7 +22,7 @@ from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 from fastcore.pure.channel import NOT_WATCHED, Channel
 from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS, Overload
 from fastcore.pure.exchange import Exchange, NativeApplication
-from fastcore.pure.peers import LOOPBACK, Peers
+from fastcore.pure.peers import Peers
 
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName, Host

@@ -6,8 +6,6 @@ import socket
 import struct
 from collections.abc import Callable, Collection
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
-
 
 class Peers:
     """Which user ids may connect to a unix socket, None for all that its mode lets in; which hosts over TCP."""

@@ -82,3 +82,9 @@ def build_head(
         lines.append(f"Content-Length: {body_length}")
     lines.append("\r\n")
     return "\r\n".join(lines).encode("latin-1"), declared
+
+
+def error_page(status: int) -> tuple[bytes, bytes]:
+    """Head and body of an answer that names the status and nothing else."""
+    text = f"{status} {REASONS[status]}\n".encode()
+    return build_head(status, [("Content-Type", "text/plain; charset=utf-8")], "", len(text))[0], text

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
 
 from fastcore.constants import FILTER
 from fastcore.errors import ResponseError
 
-StartResponse = Callable[..., Callable[[bytes], object]]
-WSGIApplication = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    from typing import IO, Any
+
+    StartResponse = Callable[..., Callable[[bytes], object]]
+    WSGIApplication = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 WRITE_MEMORY = 256 * 1024  # bytes given to write() that stay in memory
 BLOCK_SIZE = 65536  # bytes read from a file at once

@@ -85,22 +85,40 @@ def test_the_public_values_are_dataclasses():
 
 
 HEAVY = ["argparse", "ast", "asyncio", "dataclasses", "inspect", "random", "tempfile", "threading"]
+COMPILED_HEAVY = ["fastcore.pure.connection", "fastcore.pure.exchange", "fastcore.pure.loop", "typing"]
 
 
 @pytest.mark.parametrize("interface", ["wsgi", "native"])
-def test_a_worker_imports_nothing_heavy(interface, twin_environment):
-    code = f"""
-import json, sys
-import fastcore
-class Enough(Exception): pass
-def leave(): raise Enough
-try:
-    fastcore.serve(lambda *_: None, sys.argv[1], interface={interface!r}, on_ready=leave)
-except Enough:
-    print(json.dumps(sorted(sys.modules)))
-"""
-    command = [sys.executable, "-S", "-c", code, "127.0.0.1:0"]
+def test_a_worker_imports_nothing_heavy(interface, twin, twin_environment, tmp_path):
+    """By the command, whose own parser is gone when the application is imported."""
+    (tmp_path / "witness.py").write_text(
+        "import json, sys\n"
+        "def app(*_): pass\n"
+        "class Enough(BaseException): pass\n"
+        "import fastcore.server\n"
+        "class Loop(fastcore.server.implementation.loop.WorkerLoop):\n"
+        "    def run(self):\n"
+        "        print(json.dumps(sorted(sys.modules)))\n"
+        "fastcore.server.implementation.loop.WorkerLoop = Loop\n"
+    )
+    command = [sys.executable, "-S", "-m", "fastcore", "--bind", "127.0.0.1:0", "--interface", interface, "witness:app"]
     environment = {**twin_environment, "PYTHONPATH": ":".join(filter(None, sys.path))}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
-    assert result.stdout, result.stderr
-    assert not set(json.loads(result.stdout)) & set(HEAVY)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    heavy = {*HEAVY, *(COMPILED_HEAVY if twin.name == "compiled" else [])}
+    assert not set(json.loads(result.stdout)) & (heavy - {"json"})
+
+
+def test_the_command_tells_its_mistakes_and_its_help(twin_environment):
+    def run(*line):
+        command = [sys.executable, "-m", "fastcore", *line]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=twin_environment)
+
+    wrong = run("--nonsense")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.count("usage: python -m fastcore") == 1
+    told = run("--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.count("usage: python -m fastcore") == 1
+    assert run("--version").stdout.startswith("fastcore ")
+    assert run("--bind", "unix:/nowhere/s", "no.such.module:app").returncode == 1
