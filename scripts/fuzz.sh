@@ -34,13 +34,14 @@ instrument() {
         tail -n 20 "$work/build.log" >&2
         exit 1
     fi
-    for package in fastcore framework; do             # Python's part as it is in the checkout
-        find "$package" -name '*.so' -prune -o -name __pycache__ -prune -o -type d -print | while read -r folder; do
-            mkdir -p "$work/lib/$folder"
-            find "$PWD/$folder" -maxdepth 1 -type f ! -name '*.so' -exec ln -sf -t "$work/lib/$folder" {} +
-        done
-    done
     echo "$wanted" >"$work/stamp"
+}
+copy_python() {                                       # as it is now: a later change does not mix with what runs
+    local file
+    find fastcore framework -name '*.py' -o -path 'framework/*' -type f ! -name '*.pyc' | while read -r file; do
+        mkdir -p "$work/lib/${file%/*}"
+        cp "$file" "$work/lib/$file"
+    done
 }
 fuzzer() {                                            # TARGET [libFuzzer options] FOLDER-OR-FILE…
     local target=$1
@@ -51,7 +52,7 @@ fuzzer() {                                            # TARGET [libFuzzer option
         "$work/fuzzer" -detect_leaks=0 -timeout=60 -report_slow_units=60 -rss_limit_mb=4096 -max_len=4096 "$@"
 }
 
-if reason=$(instrument); then instrumented=1; else instrumented=""; fi
+if reason=$(instrument); then instrumented=1 && copy_python; else instrumented=""; fi
 case $command in
     replay)
         for file in "$@"; do

@@ -181,6 +181,19 @@ def wsgi_input(server: Server) -> int:
     return several(server, *(wire.request(n, b"one\ntwo\n" * 10**n, PATH_INFO="/input") for n in range(1, 5)))
 
 
+def cancelled(server: Server) -> int:
+    """Coroutines that wait: aborted, and left by their client."""
+    for path, query in (("/async", "wait"), ("/async-stream", "3,10,1"), ("/async-stream", "100,20000")):
+        request = wire.request(PATH_INFO=path, QUERY_STRING=query)
+        with server.connect() as sock:
+            sock.sendall(request + wire.record(wire.ABORT, 1) + wire.request(2, PATH_INFO="/hello"))
+            read_ends(sock, 2)
+        with server.connect() as sock:
+            sock.sendall(request + wire.request(2, PATH_INFO="/hello"))
+            sock.recv(100)
+    return 9
+
+
 COMMON = (kept, overloaded, management, roles, aborted, left, malformed, refused)
 KINDS: dict[str, tuple[Kind, ...]] = {
     "native": (
@@ -190,6 +203,12 @@ KINDS: dict[str, tuple[Kind, ...]] = {
         asks("/hello", "/many?3,10", "/status?204", "/boom", "/late", "/x", REQUEST_METHOD="HEAD"),
         asks("/boom", "/exit", "/early", "/late", "/bad-header", "/bad-status", "/bad-body", "/bad-chunk"),
         asks("/nothing", "/short", "/over", "/mismatch", "/errors", "/many?20,5000", "/many?3,100000"),
+    ),
+    "async": (
+        *COMMON,
+        cancelled,
+        asks("/async", "/async?fail", "/async-stream?3,10", "/async-stream?20,5000", "/hello", "/async-stream?0,0"),
+        asks("/async", "/async-stream?3,10", "/hello", REQUEST_METHOD="HEAD"),
     ),
     "wsgi": (
         *COMMON,
@@ -223,14 +242,16 @@ def cycle(kinds: tuple[Kind, ...], server: Server, count: int) -> Iterator[int]:
 @pytest.mark.timeout(max(300, REQUESTS // 50))
 @pytest.mark.parametrize("application", KINDS)
 def test_requests_of_every_kind_leave_nothing(tmp_path, twin, twin_environment, application):
-    count = (REQUESTS if twin.name == "compiled" else REQUESTS // 10) // 2
+    count = (REQUESTS if twin.name == "compiled" else REQUESTS // 10) // len(KINDS)
     options = [word for limit in LIMITS for word in ("--limit", limit)]
     options += ["--role", "responder,authorizer,filter"]
-    server = Server(tmp_path, twin_environment, application, *options)
+    server = Server(tmp_path, twin_environment, "wsgi" if application == "wsgi" else "native", *options)
     server.log_path = Path(os.devnull)
     kinds = KINDS[application]
     with server:
         server.settle()
+        if application == "async":
+            server.ask(PATH_INFO="/async")  # starts the event loop, which has descriptors
         descriptors = server.descriptors()
         for kind in kinds * 3:
             kind(server)

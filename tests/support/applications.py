@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -130,12 +131,34 @@ def native(request):
             return int(query), [], b"body"
         case "/objects":
             return 200, text, objects()
+        case "/async":
+            return awaited(query)
+        case "/async-stream":
+            return 200, text, streamed(query)
         case "/authorize":
             return authorize(request.environ)
         case "/filter":
             return filtered(request.environ, request.body, request.data)
         case _:
             return 404, text, path.encode("latin-1")
+
+
+async def awaited(query):
+    """An answer after a turn of the event loop; `fail` and `wait` are what they say."""
+    await asyncio.sleep(3600 if query == "wait" else 0)
+    if query == "fail":
+        raise RuntimeError("secret inner text")
+    return b"awaited"
+
+
+async def streamed(query):
+    """So many pieces of so many bytes, each after a turn of the event loop; with a third number, then no more."""
+    count, size, *rest = map(int, query.split(","))
+    for _ in range(count):
+        await asyncio.sleep(0)
+        yield bytes(size)
+    if rest:
+        await asyncio.sleep(3600)
 
 
 def objects():
