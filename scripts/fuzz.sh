@@ -22,26 +22,23 @@ instrument() {
     if ! command -v clang >/dev/null; then echo "no clang (Debian: clang libclang-rt-14-dev)"; return 1; fi
     library=$(config 'sysconfig.get_config_var("LIBDIR") + "/" + sysconfig.get_config_var("LDLIBRARY")')
     if [[ $library != *.so || ! -e $library ]]; then echo "this Python has no libpython to embed ($library)"; return 1; fi
-    wanted=$(cat setup.py fastcore/compiled/*.pyx fastcore/compiled/*.pxd tests/fuzz/libfuzzer.c <(config sys.version) | sha256sum)
+    wanted=$({ find fastcore framework -name '*.p*' ! -name '*.pyc' -type f -print0 | sort -z | xargs -0 cat; cat setup.py tests/fuzz/libfuzzer.c
+        config sys.version; } | sha256sum)
     [[ -x $work/fuzzer && -f $work/stamp && $(<"$work/stamp") == "$wanted" ]] && return 0
     echo "==> compiling with coverage and sanitizers" >&2
-    mkdir -p "$work"
-    rm -rf "$work/lib" "$work/stamp"
-    if ! { CC=clang FASTCORE_FUZZ=1 FASTCORE_REQUIRE_COMPILED=1 "$venv/bin/python" setup.py -q build_ext --parallel "$(nproc)" \
-            --build-temp "$work/objects" --build-lib "$work/lib" &&
+    # From a copy: both twins are of the same moment, whatever is edited meanwhile.
+    mkdir -p "$work/source"
+    rm -rf "$work/stamp" "$work/lib" "$work"/source/{fastcore,framework}
+    cp -rp setup.py pyproject.toml README.md LICENSE fastcore framework "$work/source"
+    find "$work/source/fastcore" -name '*.so' -delete
+    if ! { (cd "$work/source" && CC=clang FASTCORE_FUZZ=1 FASTCORE_REQUIRE_COMPILED=1 "$OLDPWD/$venv/bin/python" setup.py -q \
+            build_py --build-lib ../lib build_ext --parallel "$(nproc)" --build-temp ../objects --build-lib ../lib) &&
         clang -O1 -g -Wall -Wextra -fsanitize=fuzzer,address,undefined -rdynamic -I"$(config 'sysconfig.get_paths()["include"]')" \
             -o "$work/fuzzer" tests/fuzz/libfuzzer.c "$library" -Wl,-rpath,"$(dirname "$library")" -ldl -lm; } >"$work/build.log" 2>&1; then
         tail -n 20 "$work/build.log" >&2
         exit 1
     fi
     echo "$wanted" >"$work/stamp"
-}
-copy_python() {                                       # as it is now: a later change does not mix with what runs
-    local file
-    find fastcore framework -name '*.py' -o -path 'framework/*' -type f ! -name '*.pyc' | while read -r file; do
-        mkdir -p "$work/lib/${file%/*}"
-        cp "$file" "$work/lib/$file"
-    done
 }
 fuzzer() {                                            # TARGET [libFuzzer options] FOLDER-OR-FILE…
     local target=$1
@@ -52,7 +49,7 @@ fuzzer() {                                            # TARGET [libFuzzer option
         "$work/fuzzer" -detect_leaks=0 -timeout=60 -report_slow_units=60 -rss_limit_mb=4096 -max_len=4096 "$@"
 }
 
-if reason=$(instrument); then instrumented=1 && copy_python; else instrumented=""; fi
+if reason=$(instrument); then instrumented=1; else instrumented=""; fi
 case $command in
     replay)
         for file in "$@"; do

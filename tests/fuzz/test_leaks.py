@@ -58,6 +58,25 @@ def asks(*paths: str, **parameters: str) -> Kind:
     return ask
 
 
+def breaks(*paths: str) -> Kind:
+    """Answers that are not whole: each ends its connection, or shows in END_REQUEST where another request is active."""
+
+    def ask(server: Server) -> int:
+        for path in paths:
+            request = wire.request(PATH_INFO=path)
+            with server.connect() as sock:
+                sock.sendall(request)
+                read_to_end(sock)
+            with server.connect() as sock:
+                sock.sendall(wire.begin(2) + wire.params(2, {**POST, "CONTENT_LENGTH": "1"}) + request)
+                read_ends(sock, 1)
+                sock.sendall(wire.stdin(2, b"x"))
+                read_ends(sock, 1)
+        return 3 * len(paths)
+
+    return ask
+
+
 def kept(server: Server) -> int:
     """One after another on one connection, then closed by the server."""
     with server.connect() as sock:
@@ -200,9 +219,10 @@ KINDS: dict[str, tuple[Kind, ...]] = {
         *COMMON,
         bodies,
         asks("/hello", "/bytes", "/environ?a=b", "/cookies", "/status?204", "/status?304", "/empty", "/big?70000"),
-        asks("/hello", "/many?3,10", "/status?204", "/boom", "/late", "/x", REQUEST_METHOD="HEAD"),
-        asks("/boom", "/exit", "/early", "/late", "/bad-header", "/bad-status", "/bad-body", "/bad-chunk"),
-        asks("/nothing", "/short", "/over", "/mismatch", "/errors", "/many?20,5000", "/many?3,100000"),
+        asks("/hello", "/many?3,10", "/status?204", "/boom", "/x", REQUEST_METHOD="HEAD"),
+        asks("/boom", "/exit", "/early", "/bad-header", "/bad-status", "/bad-body", "/nothing", "/mismatch"),
+        asks("/over", "/errors", "/many?20,5000", "/many?3,100000"),
+        breaks("/late", "/bad-chunk", "/short"),
     ),
     "async": (
         *COMMON,
@@ -214,7 +234,8 @@ KINDS: dict[str, tuple[Kind, ...]] = {
         *COMMON,
         wsgi_input,
         asks("/", "/write", "/replace", "/lazy", "/errors", "/keys", "/chunks", f"/file?{Path(__file__)}"),
-        asks("/replace-while-iterating", "/twice", "/never", "/", "/file?/dev/null", "/file?/no/such/file"),
+        asks("/twice", "/never", "/", "/file?/dev/null", "/file?/no/such/file"),
+        breaks("/replace-while-iterating"),
         asks("/", "/write", "/lazy", "/errors", "/chunks", REQUEST_METHOD="HEAD"),
     ),
 }
