@@ -18,6 +18,7 @@ cdef class Channel(Connection):
     cdef bint remote           # not a unix socket
     cdef bint eof              # the peer will send no more; it may still read
     cdef bint lingering
+    cdef bint retiring         # the loop drains: one more request may be on its way, and then no more
     cdef bint closed
     cdef int watched_phase
     cdef double since          # seconds: when this phase began, or made progress

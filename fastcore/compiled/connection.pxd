@@ -35,7 +35,9 @@ cdef class Connection:
     cdef bint overload_page
     cdef dict draining                # ended requests → their streams that have not ended; None where there never was one
     cdef readonly bint failed         # by a ProtocolError or break_off(): nothing more is read
-    cdef bint fresh                   # no record has come yet
+    cdef readonly bint asked_values   # the peer knows GET_VALUES_RESULT
+    cdef readonly bint told_end       # and was told that no further request is wanted
+    cdef public bint fresh            # no record has come yet, or none since announce_end()
     cdef dict inbound                 # active requests: id → Inbound
     cdef Inbound last                 # the one the current record belongs to, None where it belongs to none
     cdef int reading_params           # how many requests are in this state
@@ -87,6 +89,8 @@ cdef class Connection:
     cdef int end_data(self, Inbound inbound) except -1
     cdef int abort(self, Inbound inbound) except -1
     cdef int answer_values(self) except -1
+    cdef int tell_values(self, asked) except -1
+    cpdef announce_end(self)
     cpdef refuse_bodies(self, int status)
     cdef Inbound require_active(self, int request_id)
     cpdef send_stdout(self, int request_id, bytes data)

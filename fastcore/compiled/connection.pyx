@@ -512,16 +512,28 @@ cdef class Connection:
                 <const char*>self.gathered.data + self.gathered.start, buffer_length(&self.gathered)
             )
             buffer_drop(&self.gathered, buffer_length(&self.gathered))
-        asked = {name for name, _ in parse_pairs(content)}
+        self.asked_values = True
+        return self.tell_values({name for name, _ in parse_pairs(content)})
+
+    cdef int tell_values(self, asked) except -1:
         connections = self.limits.connections * self.workers
         values = (
             (MAX_CONNS, connections),
-            (MAX_REQS, connections * self.limits.requests_per_connection),
+            (MAX_REQS, 0 if self.told_end else connections * self.limits.requests_per_connection),
             (MPXS_CONNS, int(self.limits.requests_per_connection > 1)),
         )
         pairs = build_pairs([(name, b"%d" % value) for name, value in values if name in asked])
         put_header(&self.output, protocol.GET_VALUES_RESULT, protocol.NULL_REQUEST_ID, len(pairs))
         return buffer_put(&self.output, PyBytes_AS_STRING(pairs), PyBytes_GET_SIZE(pairs))
+
+    cpdef announce_end(self):
+        """No further request is wanted here: `closing` is set, and a peer that has asked is told FCGI_MAX_REQS 0."""
+        self.closing = True
+        if self.current_phase() == IDLE:
+            self.fresh = True
+        if self.asked_values:
+            self.told_end = True
+            self.tell_values({MAX_REQS, MPXS_CONNS})
 
     cpdef refuse_bodies(self, int status):
         """Refuse all requests whose body is still being read: their owner has waited long enough."""

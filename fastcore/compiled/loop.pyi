@@ -11,6 +11,7 @@ READ_SIZE: int
 ACCEPT_BATCH: int
 PUMP_BATCH: int
 MAX_REPLY_BYTES: int
+DRAIN_GRACE: float
 ACCEPT_PAUSE: float
 LOOPBACK: frozenset[str]
 

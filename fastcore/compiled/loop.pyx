@@ -29,7 +29,7 @@ from fastcore.compiled.peers cimport Peers
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.system cimport (
     AF_UNIX, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLEXCLUSIVE, EPOLLHUP,
-    EPOLLIN, EPOLLOUT, EHOSTDOWN, ENONET, IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SOCK_CLOEXEC,
+    EPOLLIN, EPOLLOUT, EHOSTDOWN, ENONET, IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SHUT_WR, SOCK_CLOEXEC,
     SOCK_NONBLOCK, TCP_NODELAY, accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, malloc_trim, now,
     recv, send, setsockopt, shutdown, sockaddr, sockaddr_storage, socklen_t,
 )
@@ -60,6 +60,7 @@ READ_SIZE = READ_BYTES
 ACCEPT_BATCH = ACCEPTS
 PUMP_BATCH = CHUNKS
 MAX_REPLY_BYTES = REPLY_BYTES
+DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 
 
@@ -264,16 +265,17 @@ cdef class WorkerLoop:
         return self.stopping or (self.draining and not self.channels)
 
     cdef int drain_idle(self) except -1:
-        """Close the connections that wait for a next request, unless it is already there."""
+        """Retire the kept connections: what their clients have sent before they knew is answered, then they are closed."""
         cdef Channel channel
         self.watch_listener(False)
         for channel in list(self.channels.values()):
             if not channel.closing:
-                channel.closing = True
-                if channel.current_phase() == PHASE_IDLE:
-                    self.read(channel)
-                    if not channel.closed:
-                        self.settle(channel)
+                channel.retiring = channel.current_phase() == PHASE_IDLE or channel.asked_values
+                channel.announce_end()
+                channel.since = now()
+                self.sweep_period = min(self.sweep_period, DRAIN_GRACE)
+                self.next_sweep = min(self.next_sweep, channel.since + DRAIN_GRACE)
+                self.settle(channel)
         return 0
 
     def wait_time(self) -> float:
@@ -533,7 +535,9 @@ cdef class WorkerLoop:
         if (channel.ready or channel.answering) and buffer_length(&channel.output) < self.output_buffer:
             self.runnable[channel.fd] = channel
         elif channel.closing and not channel.inbound and not buffer_length(&channel.output):
-            if channel.draining and not channel.eof:
+            if channel.retiring and not channel.eof and not channel.failed and (channel.fresh or channel.told_end):
+                channel.fresh = True
+            elif channel.draining and not channel.eof:
                 self.linger(channel)
             else:
                 return self.close(channel)
@@ -547,6 +551,13 @@ cdef class WorkerLoop:
             if shutdown(channel.fd, SHUT_WR) < 0:
                 channel.eof = True
         return 0
+
+    cdef int close_retired(self, Channel channel) except -1:
+        """Close a connection that brought nothing more; what comes in this very moment is answered still."""
+        channel.retiring = False
+        if shutdown(channel.fd, SHUT_RD) < 0:
+            return self.close(channel)
+        return self.read(channel)
 
     cdef int close(self, Channel channel) except -1:
         if channel.closed:
@@ -685,6 +696,8 @@ cdef class WorkerLoop:
                 channel.refuse_bodies(408)
                 self.pump(channel)
             return 0
+        elif channel.retiring and channel.fresh:
+            return self.close_retired(channel) if waited > DRAIN_GRACE else 0
         elif phase == PHASE_PARAMS:
             late = waited > self.limits.header_timeout
         elif phase == PHASE_IDLE:

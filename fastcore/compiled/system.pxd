@@ -34,6 +34,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_NONBLOCK
         SOL_SOCKET
         SO_PEERCRED
+        SHUT_RD
         SHUT_WR
         MSG_NOSIGNAL
         MSG_DONTWAIT

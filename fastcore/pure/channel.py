@@ -39,6 +39,7 @@ class Channel(Connection):
         self.remote = sock.family != socket.AF_UNIX
         self.eof = False  # the peer will send no more; it may still read
         self.lingering = False
+        self.retiring = False  # the loop drains: one more request may be on its way, and then no more
         self.closed = False
         self.watched_phase = PHASE_PARAMS
         self.since = time.monotonic()  # seconds: when this phase began, or made progress

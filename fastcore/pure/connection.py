@@ -136,7 +136,9 @@ class Connection:
         self._overload_page = overload == "page"
         self._draining: dict[int, int] = {}  # ended requests → their streams that have not ended
         self.failed = False  # by a ProtocolError or break_off(): nothing more is read
-        self._fresh = True  # no record has come yet
+        self.asked_values = False  # the peer knows GET_VALUES_RESULT
+        self.told_end = False  # and was told that no further request is wanted
+        self.fresh = True  # no record has come yet, or none since announce_end()
         self._inbound: dict[int, _Inbound] = {}
         self._reading_params = 0  # how many requests are in this state
         self._reading_body = 0
@@ -197,7 +199,7 @@ class Connection:
             return PHASE_BODY
         if self._inbound:
             return ANSWERING
-        if self._fresh or self._header or (self._content_left and self._sink != _DISCARD):
+        if self.fresh or self._header or (self._content_left and self._sink != _DISCARD):
             return PHASE_PARAMS
         return IDLE  # or what comes is thrown away: any byte of it is progress
 
@@ -241,7 +243,7 @@ class Connection:
     def _begin_record(self) -> None:
         self._type, self._request_id, self._content_left, self._padding_left = parse_header(bytes(self._header))
         self._header.clear()
-        self._fresh = False
+        self.fresh = False
         self._empty = not self._content_left
         if self._request_id == NULL_REQUEST_ID:
             self._sink = self._sink_of_management()
@@ -456,15 +458,32 @@ class Connection:
 
     def _answer_values(self, content: bytes) -> None:
         """§4.1: the variables that are known, each once, in a fixed order."""
-        asked = {name for name, _ in parse_pairs(content)}
+        self.asked_values = True
+        self._tell_values({name for name, _ in parse_pairs(content)})
+
+    def _tell_values(self, asked: set[bytes]) -> None:
         connections = self.limits.connections * self.workers
         values = (
             (MAX_CONNS, connections),
-            (MAX_REQS, connections * self.limits.requests_per_connection),
+            (MAX_REQS, 0 if self.told_end else connections * self.limits.requests_per_connection),
             (MPXS_CONNS, int(self.limits.requests_per_connection > 1)),
         )
         pairs = build_pairs((name, b"%d" % value) for name, value in values if name in asked)
         self._output += build_record(GET_VALUES_RESULT, NULL_REQUEST_ID, pairs)
+
+    def announce_end(self) -> None:
+        """No further request is wanted here: `closing` is set, and a peer that has asked is told FCGI_MAX_REQS 0.
+
+        It cannot be refused what it has begun by then, so the owner goes on reading for a while: `fresh` is True again
+        where no request is active. (HAProxy takes the new value at any time and begins no more on this connection; the
+        specification knows no other way to say it before closing.)
+        """
+        self.closing = True
+        if self.phase == IDLE:
+            self.fresh = True
+        if self.asked_values:
+            self.told_end = True
+            self._tell_values({MAX_REQS, MPXS_CONNS})
 
     def refuse_bodies(self, status: int) -> None:
         """Refuse all requests whose body is still being read: their owner has waited long enough."""

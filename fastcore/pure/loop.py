@@ -31,6 +31,7 @@ READ_SIZE = 65536  # bytes of one recv()
 ACCEPT_BATCH = 64  # connections taken before the others are looked at
 PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
+DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 EPOLLEXCLUSIVE = 1 << 28
 
@@ -116,7 +117,7 @@ class WorkerLoop:
         self._accepting = False
         self._accept_again = 0.0  # seconds (monotonic): when to try again after exhaustion
         self._next_sweep = 0.0
-        self._sweep_period = min(
+        self._sweep_period: float = min(
             limits.header_timeout,
             limits.body_timeout,
             limits.idle_timeout,
@@ -199,15 +200,20 @@ class WorkerLoop:
         return self._stopping or (self._draining and not self._channels)
 
     def _drain_idle(self) -> None:
-        """Close the connections that wait for a next request, unless it is already there."""
+        """Retire the kept connections: what their clients have sent before they knew is answered, then they are closed.
+
+        A connection that waits for a next request is not closed at once: the request may be on its way, and many
+        clients (nginx, HAProxy) repeat no POST. It is answered and closed, or closed after DRAIN_GRACE seconds.
+        """
         self._watch_listener(False)
         for channel in list(self._channels.values()):
             if not channel.closing:
-                channel.closing = True
-                if channel.phase == IDLE:
-                    self._read(channel)
-                    if not channel.closed:
-                        self._settle(channel)
+                channel.retiring = channel.phase == IDLE or channel.asked_values
+                channel.announce_end()
+                channel.since = time.monotonic()
+                self._sweep_period = min(self._sweep_period, DRAIN_GRACE)
+                self._next_sweep = min(self._next_sweep, channel.since + DRAIN_GRACE)
+                self._settle(channel)
 
     def wait_time(self) -> float:
         """Seconds until something is due; -1 for never: an idle worker does not wake up."""
@@ -444,7 +450,9 @@ class WorkerLoop:
         if (channel.ready or channel.answering) and len(channel.unsent) < self.limits.output_buffer:
             self._runnable[channel.fd] = channel
         elif channel.closing and not channel.active_requests and not channel.unsent:
-            if channel.input_pending and not channel.eof:
+            if channel.retiring and not channel.eof and not channel.failed and (channel.fresh or channel.told_end):
+                channel.fresh = True
+            elif channel.input_pending and not channel.eof:
                 self._linger(channel)
             else:
                 self._close(channel)
@@ -460,6 +468,19 @@ class WorkerLoop:
                 channel.sock.shutdown(socket.SHUT_WR)
             except OSError:
                 channel.eof = True
+
+    def _close_retired(self, channel: Channel) -> None:
+        """Close a connection that brought nothing more; what comes in this very moment is answered still.
+
+        On a unix socket no byte can get lost between the two calls: after the first the client cannot send any more.
+        """
+        channel.retiring = False
+        try:
+            channel.sock.shutdown(socket.SHUT_RD)
+        except OSError:  # it has gone
+            self._close(channel)
+        else:
+            self._read(channel)
 
     def _close(self, channel: Channel) -> None:
         if channel.closed:
@@ -578,6 +599,10 @@ class WorkerLoop:
             if waited > limits.body_timeout:
                 channel.refuse_bodies(408)
                 self._pump(channel)
+            return
+        elif channel.retiring and channel.fresh:
+            if waited > DRAIN_GRACE:
+                self._close_retired(channel)
             return
         elif phase == ANSWERING:
             late = False  # the application's iterator sets its own pace

@@ -33,9 +33,10 @@ class FrontEnd:
     """One way to configure one program.
 
     `header` is the longest request header in bytes that is tested, `streams_down` whether each piece of an answer
-    arrives when made, `chunks` how many kB of a body without a length it takes, `restarts` whether a restart behind it
-    loses nothing, `notices_leaving` whether an answer whose client has gone is ended, `tells_broken` whether its client
-    sees that an answer without a Content-Length was broken off, `spawns` whether it starts the application by itself.
+    arrives when made, `chunks` how many kB of a body without a length it takes, `restarts_posts` whether a restart
+    behind it loses no POST either, `notices_leaving` whether an answer whose client has gone is ended, `tells_broken`
+    whether its client sees that an answer without a Content-Length was broken off, `spawns` whether it starts the
+    application by itself.
     """
 
     name: str
@@ -46,7 +47,7 @@ class FrontEnd:
     header: int = 70_000
     streams_down: bool = True
     chunks: int = 100
-    restarts: bool = True
+    restarts_posts: bool = True
     notices_leaving: bool = True
     tells_broken: bool = True
     spawns: bool = False
@@ -445,10 +446,9 @@ _ALL = (
         header=60_000,
         chunks=10,
         notices_leaving=False,
-        restarts=False,
     ),
     FrontEnd("apache", "apache2", apache, APACHE_CLOSING, APACHE, header=16_000, streams_down=False),
-    FrontEnd("apache-kept", "apache2", apache, APACHE_KEPT, APACHE, header=16_000),
+    FrontEnd("apache-kept", "apache2", apache, APACHE_KEPT, APACHE, header=16_000, restarts_posts=False),
     FrontEnd("caddy", "caddy", caddy, CADDY_SITE, CADDY, header=60_000, chunks=0, tells_broken=False),
     FrontEnd("h2o", "h2o", h2o, H2O_CLOSING, H2O, tells_broken=False),
     FrontEnd(
