@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from framework.cli import PROBLEM, add_listen_argument, add_site_argument, load_site
+
+if TYPE_CHECKING:
+    from framework.site import Site
 
 HELP = """\
 Start the site: the web server and every back end, each as its own user.
 
-Runs in the foreground; Ctrl-C or 'sitectl stop' ends it, a second Ctrl-C at once. What dies is started again. Under
-systemd it is a service of Type=notify.
+Runs in the foreground; Ctrl-C or 'sitectl stop' ends it, a second Ctrl-C at once. What dies is started again. 'sitectl
+reload', or SIGHUP where there is no terminal, brings in new code and a changed site file without losing a request.
+Under systemd it is a service of Type=notify.
 
 examples:
   sudo sitectl run site.toml
@@ -36,12 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     from framework.process.runfiles import RunError
     from framework.process.supervisor import Supervisor
 
-    site = for_caller(load_site(arguments))
+    def read() -> Site:
+        return for_caller(load_site(arguments))
+
+    site = read()
     if os.geteuid() != 0:
         make_state_directories(site)
     sys.stdout.flush()
     try:
-        return Supervisor(site, Output()).run()
+        return Supervisor(site, Output(), read).run()
     except (PartsError, PrivilegeError, RunError, FrontendError, LaunchError) as error:
         for line in str(error).splitlines():
             print(f"sitectl: {line}", file=sys.stderr)

@@ -24,6 +24,7 @@ class Server:
     options          before the configuration file, to run in the foreground
     check_options    before the configuration file, to say whether it is good and end
     graceful_end     the signal after which it finishes its requests and ends
+    graceful_reload  the signal after which it reads its configuration again
     """
 
     name: str
@@ -32,6 +33,7 @@ class Server:
     options: tuple[str, ...]
     check_options: tuple[str, ...]
     graceful_end: signal.Signals
+    graceful_reload: signal.Signals
 
     def command(self, program: str, file: Path) -> tuple[str, ...]:
         """To run `program` in the foreground."""
@@ -53,7 +55,7 @@ class Server:
 
 
 SERVERS: Final[Mapping[str, Server]] = {
-    "lighttpd": Server("lighttpd", "lighttpd", (1, 4, 69), ("-D", "-f"), ("-tt", "-f"), signal.SIGINT),
+    "lighttpd": Server("lighttpd", "lighttpd", (1, 4, 69), ("-D", "-f"), ("-tt", "-f"), signal.SIGINT, signal.SIGUSR1),
     "nginx": Server(
         "nginx",
         "nginx-light",
@@ -61,6 +63,7 @@ SERVERS: Final[Mapping[str, Server]] = {
         ("-e", "stderr", "-c"),
         ("-t", "-q", "-e", "stderr", "-c"),
         signal.SIGQUIT,
+        signal.SIGHUP,
     ),
 }
 """By name, the default first."""

@@ -127,6 +127,7 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
     application = load_application(spec)
     native = _mount(application, spec)
     _write_table(_table_of(application) if native else [], spec)
+    _check_health(application, spec)
     _end_workers_with_us()
     gc.collect()
     gc.freeze()
@@ -298,6 +299,30 @@ def _mount(application: Any, spec: Spec) -> bool:
         reason = f"{spec.application} cannot be mounted: {type(error).__name__}: {error}"
         raise BackendError(reason, _detail(error)) from error
     return True
+
+
+def _check_health(application: Any, spec: Spec) -> None:
+    """Ask the application for its own health before anybody else may ask it anything. Raises BackendError.
+
+    It is called in this process, as a WSGI application, so that nothing else can be in the way.
+    """
+    if not spec.health:
+        return
+    from wsgiref.util import setup_testing_defaults
+
+    host, prefix = spec.mounts[0] if spec.mounts else ("localhost", "")
+    environ: dict[str, Any] = {"HTTP_HOST": host, "SCRIPT_NAME": prefix, "PATH_INFO": spec.health, "QUERY_STRING": ""}
+    setup_testing_defaults(environ)
+    said: list[str] = []
+    try:
+        body = application(environ, lambda status, headers, *_: said.append(status))
+        text = b"".join(body)
+        getattr(body, "close", lambda: None)()
+    except Exception as error:
+        raise BackendError(f"its health cannot be asked at {spec.health}: {error!r}", _detail(error)) from error
+    if not said or not said[-1].startswith("2"):
+        answer = f"{said[-1] if said else 'nothing'}: {text.decode('utf-8', 'replace')[:200].strip()}"
+        raise BackendError(f"is not healthy: {spec.health} answers {answer}")
 
 
 def _table_of(application: Any) -> list[dict[str, Any]]:

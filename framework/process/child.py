@@ -39,6 +39,7 @@ class Child:
     def __init__(self, part: Part, output: Output, watch: Watch, unwatch: Unwatch) -> None:
         self.part = part
         self.name = part.name
+        self.generation = 1
         self.health = Health(since=time.time())
         self._output = output
         self._watch = watch
@@ -73,6 +74,12 @@ class Child:
         self._table_path, self._table_fd, self._table = path, reader, b""
         self._watch(reader, self._read_table)
         return writer
+
+    def move_table(self, path: Path) -> None:
+        """From now on its URL table belongs there; what has come already goes there."""
+        old, self._table_path = self._table_path, path
+        if old is not None and old.exists():
+            os.replace(old, path)
 
     def signal(self, number: signal.Signals) -> None:
         """A signal to the process itself, which passes it on to its own as it sees fit."""
@@ -200,6 +207,7 @@ class Child:
             "state": health.state,
             "since": round(health.since, 3),
             "restarts": health.restarts,
+            "generation": self.generation,
             "status": health.status,
             "last_error": health.last_error,
             "last_lines": list(health.lines) if health.last_error else [],

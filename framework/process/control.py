@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ControlError", "Server", "ask", "stop"]
+__all__ = ["ControlError", "Server", "ask", "reload", "stop"]
 
 MAX_REQUEST_BYTES = 4096
 MAX_ANSWER_BYTES = 1 << 20
@@ -35,12 +35,16 @@ class ControlError(Exception):
 
 
 class Connection:
-    """One accepted connection, non-blocking. `held` is a stop that is answered by closing when all has ended."""
+    """One accepted connection, non-blocking.
+
+    `held` is a stop, which is answered by closing when all has ended, or a reload, which has its answer by `settle`.
+    """
 
     def __init__(self, channel: socket.socket, now: float) -> None:
         self.channel = channel
         self.deadline = now + PATIENCE
         self.held = False
+        self.waits_for_reload = False
         self._received = b""
 
     def read(self) -> bytes | None:
@@ -111,10 +115,18 @@ class Server:
             request = _parse(line)
             answer = self._answer(request) if request is not None else {"ok": False, "error": "not a JSON object"}
             connection.answer(answer)
-        if answer.get("stopping"):
+        if answer.get("stopping") or answer.get("reloading"):
             connection.held = True
+            connection.waits_for_reload = bool(answer.get("reloading"))
         else:
             self._drop(number)
+
+    def settle(self, answer: dict[str, Any]) -> None:
+        """Answer those that wait for the end of a reload."""
+        for number, connection in list(self._connections.items()):
+            if connection.waits_for_reload:
+                connection.answer(answer)
+                self._drop(number)
 
     def _drop(self, number: int) -> None:
         self._unwatch(number)
@@ -194,6 +206,25 @@ def ask(path: Path, command: str) -> dict[str, Any]:
     """
     with _connect(path) as channel:
         return _exchange(channel, {"command": command})
+
+
+def reload(path: Path, backends: list[str], seconds: float) -> dict[str, Any]:
+    """Order a reload of these back ends, or of all, and wait for its end. Raises ControlError with what kept it."""
+    with _connect(path) as channel:
+        _exchange(channel, {"command": "reload", "backends": backends})
+        channel.settimeout(seconds)
+        data = b""
+        try:
+            while b"\n" not in data and (piece := channel.recv(65536)):
+                data += piece
+        except OSError as error:
+            raise ControlError(f"no end of the reload within {seconds:g} s: {error}") from None
+    answer = _parse(data.partition(b"\n")[0])
+    if answer is None:
+        raise ControlError("the supervisor ended before the reload did")
+    if not answer.get("ok"):
+        raise ControlError(str(answer.get("error", "refused")))
+    return answer
 
 
 def stop(path: Path, seconds: float) -> bool:

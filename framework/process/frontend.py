@@ -17,7 +17,7 @@ from framework.process.runfiles import kill_session, write_file
 if TYPE_CHECKING:
     from framework.site.schema import Listen, Site
 
-__all__ = ["FrontendError", "accepts", "check_port_is_free", "graceful_end", "write_configuration"]
+__all__ = ["FrontendError", "accepts", "check_port_is_free", "graceful_end", "graceful_reload", "write_configuration"]
 
 CHECK_TIMEOUT = 10.0
 """Seconds that the front end's own checker may take."""
@@ -54,10 +54,11 @@ def accepts(listen: Listen) -> bool:
         return probe.connect_ex((address, listen.port)) == 0
 
 
-def write_configuration(site: Site, part: Part) -> None:
+def write_configuration(site: Site, part: Part) -> bool:
     """Generate the front end's configuration into the run directory and have the front end check it, as its own user.
 
-    Raises FrontendError with what it said.
+    Only one that it takes comes into the place of the old; whether it differs from that is returned. Raises
+    FrontendError with what it said.
     """
     from framework.frontends.servers import SERVERS
 
@@ -66,10 +67,19 @@ def write_configuration(site: Site, part: Part) -> None:
         text = server.generate(site)
     except ValueError as error:
         raise FrontendError(f"{site.file}: {error}") from None
-    write_file(file, text.encode(errors="surrogateescape"), 0o644)
-    status, said = _run_checker(replace(part, argv=server.check_command(part.argv[0], file)))
-    if status != 0:
-        raise FrontendError(f"{site.frontend} refuses the configuration made from {site.file}: {said}")
+    data = text.encode(errors="surrogateescape")
+    if file.exists() and file.read_bytes() == data:
+        return False
+    draft = file.with_name(f"next-{file.name}")
+    write_file(draft, data, 0o644)
+    try:
+        status, said = _run_checker(replace(part, argv=server.check_command(part.argv[0], draft)))
+        if status != 0:
+            raise FrontendError(f"{site.frontend} refuses the configuration made from {site.file}: {said}")
+        os.replace(draft, file)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
 
 
 def graceful_end(site: Site) -> signal.Signals:
@@ -77,6 +87,13 @@ def graceful_end(site: Site) -> signal.Signals:
     from framework.frontends.servers import SERVERS
 
     return SERVERS[site.frontend].graceful_end
+
+
+def graceful_reload(site: Site) -> signal.Signals:
+    """The signal after which the site's front end reads its configuration again, without losing a request."""
+    from framework.frontends.servers import SERVERS
+
+    return SERVERS[site.frontend].graceful_reload
 
 
 def _run_checker(part: Part) -> tuple[int, str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SPEC_BYTES", "MAX_TABLE_BYTES", "Spec", "SpecError", "parse", "spec_of"]
 
-VERSION = 1
+VERSION = 2
 MAX_SPEC_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 * 1024
 """The largest URL table that is passed on."""
@@ -59,6 +59,7 @@ def spec_of(
         "max_request_size": site.max_request_size,
         "development": site.development,
         "state_directory": str(declared.state_directory),
+        "health": declared.health,
         "urls_fd": urls_fd,
         "privileges": dict(privileges) if privileges is not None else None,
     }
@@ -79,6 +80,7 @@ class Spec:
     max_request_size: int
     development: bool
     state_directory: str
+    health: str
     urls_fd: int | None
     privileges: Mapping[str, Any] | None
 
@@ -107,6 +109,7 @@ def parse(data: bytes) -> Spec:
         max_request_size=_get(raw, "max_request_size", int),
         development=_get(raw, "development", bool),
         state_directory=_get(raw, "state_directory", str),
+        health=_get(raw, "health", str),
         urls_fd=_get_optional(raw, "urls_fd", int),
         privileges=_get_optional(raw, "privileges", dict),
     )

@@ -13,17 +13,27 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framework.process import control, linux, notify
 from framework.process.child import Child
-from framework.process.frontend import accepts, check_port_is_free, graceful_end, write_configuration
+from framework.process.frontend import (
+    FrontendError,
+    accepts,
+    check_port_is_free,
+    graceful_end,
+    graceful_reload,
+    write_configuration,
+)
 from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, sealed_file
 from framework.process.logs import Output
-from framework.process.parts import URLS_FD, frontend_privileges, parts_of
-from framework.process.privileges import caller
+from framework.process.parts import URLS_FD, Part, PartsError, frontend_privileges, parts_of
+from framework.process.privileges import PrivilegeError, caller
+from framework.process.reload import Reload, ReloadError
+from framework.process.reload import plan as plan_reload
 from framework.process.runfiles import RunDirectory, RunError, kill_session, notify_directory, restore
 from framework.process.spec import spec_of
 from framework.process.strays import end_strays
@@ -43,7 +53,7 @@ PROBE_INTERVAL = 0.02
 OUTPUT_INTERVAL = 0.1
 """Seconds between attempts to write to a log whose reader takes nothing."""
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Supervisor:
@@ -53,14 +63,19 @@ class Supervisor:
     0
     """
 
-    def __init__(self, site: Site, output: Output) -> None:
+    def __init__(self, site: Site, output: Output, read_again: Callable[[], Site] | None = None) -> None:
+        """`read_again` gives the site as its file is now, for a reload; without it there is none."""
         self.site = site
+        self._read_again = read_again
         self._output = output
         self._run_directory = RunDirectory(site)
         self._poller = select.epoll()
         self._watched: dict[int, Callable[[], object]] = {}
         self._listeners: dict[str, socket.socket] = {}
         self._children: list[Child] = []
+        self._reload: Reload | None = None
+        self._retired: list[Child] = []  # of generations that have been replaced, finishing what they have begun
+        self._generation = 1
         self._control: control.Server | None = None
         self._stopping = ""
         self._begun = time.monotonic()
@@ -96,7 +111,7 @@ class Supervisor:
     # ---- the loop
 
     def _loop(self) -> None:
-        while not (self._stopping and not any(child.health.running for child in self._children)):
+        while not (self._stopping and not any(child.health.running for child in self._everyone())):
             self._turn(self._next_deadline())
 
     def _turn(self, deadline: float | None) -> None:
@@ -109,6 +124,11 @@ class Supervisor:
         self._reap()
         self._act_on_time()
 
+    def _everyone(self) -> list[Child]:
+        """The children of all generations."""
+        incoming = self._reload.incoming.values() if self._reload is not None else ()
+        return [*self._children, *incoming, *self._retired]
+
     def _watch(self, number: int, act: Callable[[], object]) -> None:
         self._poller.register(number, select.EPOLLIN)
         self._watched[number] = act
@@ -119,6 +139,7 @@ class Supervisor:
 
     def _next_deadline(self) -> float | None:
         times = [child.health.next_event for child in self._children]
+        times += [child.health.deadline or None for child in self._everyone() if child not in self._children]
         times.append(self._control.next_deadline() if self._control is not None else None)
         if self._output.waiting:
             times.append(time.monotonic() + OUTPUT_INTERVAL)
@@ -137,6 +158,11 @@ class Supervisor:
                 self._take_too_long(child)
             elif health.resting and now >= health.next_start:
                 self._start(child)
+        for child in self._everyone():
+            if child not in self._children and child.health.deadline and now >= child.health.deadline:
+                self._take_too_long(child)
+        if self._reload is not None:
+            self._go_on_reloading(self._reload)
         if self._control is not None:
             self._control.drop_slow(now)
         if self._stopping:
@@ -172,14 +198,20 @@ class Supervisor:
 
     def _start_backend(self, child: Child) -> None:
         listener = self._listener_of(child)
-        variables = {"NOTIFY_SOCKET": child.open_notify(notify_directory(self.site) / f"{child.name}.sock")}
+        notify_name = f"{child.name}.sock" if child.generation == 1 else f"{child.name}.{child.generation}.sock"
+        variables = {"NOTIFY_SOCKET": child.open_notify(notify_directory(self.site) / notify_name)}
         with ExitStack() as ours:
             spec = self._seal_spec(child)
             ours.callback(os.close, spec)
-            table_end = child.expect_table(self.site.urls_path(child.name))
+            table_end = child.expect_table(self._table_path(child))
             ours.callback(os.close, table_end)
             descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
             child.start(child.part.launch(descriptors, (child.name,), variables))
+
+    def _table_path(self, child: Child) -> Path:
+        """Where its URL table goes; that of a new generation beside the one in use."""
+        path = self.site.urls_path(child.name)
+        return path if child in self._children else path.with_name(f".{path.name}")
 
     def _listener_of(self, child: Child) -> socket.socket:
         listener = self._listeners.get(child.name)
@@ -195,14 +227,15 @@ class Supervisor:
     def _seal_spec(self, child: Child) -> int:
         frontend = self._children[0].part.privileges
         privileges = child.part.privileges.to_spec()
-        spec = spec_of(self.site, child.name, allow_uids=(frontend.uid,), urls_fd=URLS_FD, privileges=privileges)
+        site = self._reload.site if self._reload is not None and child not in self._children else self.site
+        spec = spec_of(site, child.name, allow_uids=(frontend.uid,), urls_fd=URLS_FD, privileges=privileges)
         return sealed_file("spec", json.dumps(spec).encode())
 
     # ---- ends that nobody ordered
 
     def _reap(self) -> None:
         while (pid := _ended_child()) is not None:
-            child = next((child for child in self._children if child.health.pid == pid), None)
+            child = next((child for child in self._everyone() if child.health.pid == pid), None)
             if child is not None:
                 kill_session(pid)  # before it is reaped: until then nobody else can be given its number
             _, status = os.waitpid(pid, 0)
@@ -214,9 +247,16 @@ class Supervisor:
         self._kill_strays(child)
         child.close()
         self._run_directory.children.remove(pid)
-        if self._stopping:
+        if self._stopping or child not in self._children:
+            failed = child.health.state in ("starting", "ready")
+            if failed:
+                child.health.ended(status, time.monotonic(), time.time())
             child.health.pid, child.health.deadline = 0, 0.0
             child.health.enter("stopped", time.time())
+            if child in self._retired:
+                self._retired.remove(child)
+            elif failed and self._reload is not None and child in self._reload.incoming.values():
+                self._give_up_reload(self._reload, f"back end {child.name}: {child.health.last_error}")
         else:
             self._after_end(child, status)
 
@@ -225,7 +265,7 @@ class Supervisor:
         delay = child.health.ended(status, now, time.time())
         rest = f"it rests for {delay:g} s" if child.health.state == "failed" else f"starts again in {delay:g} s"
         self.say(f"{child.part.kind} {child.name}: {child.health.last_error}; {rest}")
-        if child.health.state == "failed":
+        if child.health.state == "failed" and (self._reload is None or child.name not in self._reload.incoming):
             self._close_listener(child.name)
 
     def _close_listener(self, name: str) -> None:
@@ -240,14 +280,14 @@ class Supervisor:
         if child is None:
             end_strays(())
         else:
-            others = [other.health.pid for other in self._children if other is not child and other.health.pid]
+            others = [other.health.pid for other in self._everyone() if other is not child and other.health.pid]
             end_strays(others, child.part.privileges.uid)
 
     # ---- stop
 
     def _catch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        for number in (*STOP_SIGNALS, signal.SIGCHLD):
+        for number in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -260,6 +300,8 @@ class Supervisor:
                 if self._stopping:
                     self._kill_all(name)
                 self.stop(name)
+            elif number == signal.SIGHUP:
+                self._hang_up()
 
     def stop(self, reason: str) -> None:
         """Begin to stop: the front end first, so that no request comes any more. A second order changes nothing."""
@@ -269,13 +311,15 @@ class Supervisor:
         self.say(f"{reason}: stopping")
         notify.send("STOPPING=1")
         self._order_end(self._children[0], graceful_end(self.site), FRONTEND_GRACE)
+        if self._reload is not None:
+            self._give_up_reload(self._reload, "the site is stopped")
         for child in self._children:
             if child.health.resting:
                 child.health.enter("stopped", time.time())
 
     def _kill_all(self, reason: str) -> None:
         self.say(f"{reason} again: everything is killed")
-        for child in self._children:
+        for child in self._everyone():
             child.kill()
 
     def _order_end(self, child: Child, number: signal.Signals, grace: float) -> None:
@@ -291,7 +335,7 @@ class Supervisor:
 
     def _end_all(self) -> None:
         """Whatever happened: no process, no socket, no file stays."""
-        for child in self._children:
+        for child in self._everyone():
             child.kill()
             child.close()
         self._end_descendants()
@@ -324,6 +368,100 @@ class Supervisor:
         if ended:
             self.say(f"ended what a supervisor that was killed left: {', '.join(map(str, ended))}")
 
+    # ---- reload
+
+    def _hang_up(self) -> None:
+        """SIGHUP: to a daemon the order to reload; where there is a terminal, the word that it is gone."""
+        if _has_terminal():
+            self.stop("SIGHUP")
+            return
+        answer = self._begin_reload(())
+        if not answer["ok"]:
+            self.say(f"SIGHUP: not reloaded: {answer['error']}")
+
+    def _begin_reload(self, names: Iterable[str]) -> dict[str, Any]:
+        """Start the next generation beside the running one. The answer of the control socket."""
+        if self._stopping or self._reload is not None or self._read_again is None:
+            return {"ok": False, "error": "the site is being stopped or reloaded already"}
+        from framework.site.problems import SiteError
+
+        try:
+            reload = plan_reload(self.site, self._read_again(), names)
+        except (SiteError, PartsError, PrivilegeError, ReloadError, OSError) as error:
+            return {"ok": False, "error": str(error)}
+        notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._generation += 1
+        self._reload = reload
+        for part in reload.parts:
+            self._start_incoming(reload, part)
+        return {"ok": True, "reloading": True}
+
+    def _start_incoming(self, reload: Reload, part: Part) -> None:
+        child = Child(part, self._output, self._watch, self._unwatch)
+        child.generation = self._generation
+        reload.incoming[part.name] = child
+        try:
+            self._start_backend(child)
+        except (LaunchError, RunError, OSError) as error:
+            child.close()
+            child.health.enter("stopped", time.time())
+            self._give_up_reload(reload, f"back end {part.name} cannot be started: {error}")
+            return
+        self._run_directory.children.add(child.health.pid, part.privileges.uid)
+
+    def _go_on_reloading(self, reload: Reload) -> None:
+        if reload.has_ended:
+            self._end_reload(reload, {"ok": False, "error": reload.failure})
+        elif not reload.failure and reload.is_ready:
+            self._take_over(reload)
+
+    def _give_up_reload(self, reload: Reload, reason: str) -> None:
+        """What runs goes on; the new generation is ended."""
+        reload.failure = reload.failure or reason
+        for child in reload.incoming.values():
+            child.kill()
+
+    def _take_over(self, reload: Reload) -> None:
+        """All of the new generation serve: now the front end's configuration, then the old generation may go."""
+        try:
+            changed = write_configuration(reload.site, self._children[0].part)
+        except (FrontendError, OSError) as error:
+            self._give_up_reload(reload, str(error))
+            return
+        self.site = reload.site
+        if changed:
+            self._children[0].signal(graceful_reload(self.site))
+        old = {child.name: child for child in self._children[1:]}
+        replaced = [old.pop(name) for name in reload.incoming if name in old]
+        replaced += [old.pop(name) for name in reload.gone if name in old]
+        fresh = {child.name: child for child in (*old.values(), *reload.incoming.values())}
+        self._children[1:] = [fresh[name] for name in self.site.backends if name in fresh]
+        for name, child in reload.incoming.items():
+            child.move_table(self.site.urls_path(name))
+        for child in replaced:
+            self._retire(child, gone=child.name in reload.gone)
+        self._end_reload(reload, {"ok": True, "backends": list(reload.incoming), "frontend": changed})
+
+    def _retire(self, child: Child, *, gone: bool) -> None:
+        if gone:
+            self._close_listener(child.name)
+            self.site.urls_path(child.name).unlink(missing_ok=True)
+        if child.health.pid:
+            self._retired.append(child)
+            self._order_end(child, signal.SIGTERM, BACKEND_GRACE)
+
+    def _end_reload(self, reload: Reload, answer: dict[str, Any]) -> None:
+        self._reload = None
+        for name in self._listeners.keys() - self.site.backends.keys():
+            self._close_listener(name)
+        if answer["ok"]:
+            self.say(f"reloaded: generation {self._generation} of {', '.join(reload.incoming)} serves")
+        else:
+            self.say(f"not reloaded, the running generation stays: {answer['error']}")
+        notify.send("READY=1")
+        if self._control is not None:
+            self._control.settle(answer)
+
     # ---- control and news
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -333,8 +471,14 @@ class Supervisor:
             case "stop":
                 self.stop("ordered by sitectl")
                 return {"ok": True, "stopping": True}
+            case "reload":
+                names = request.get("backends", [])
+                if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                    return {"ok": False, "error": "backends is not a list of names"}
+                return self._begin_reload(names)
             case other:
-                return {"ok": False, "error": f"unknown command {str(other)[:40]!r}; there are status and stop"}
+                there = "there are status, reload and stop"
+                return {"ok": False, "error": f"unknown command {str(other)[:40]!r}; {there}"}
 
     def describe(self) -> dict[str, Any]:
         """The state of the site, JSON-able."""
@@ -368,6 +512,14 @@ class Supervisor:
 def _is_settled(child: Child) -> bool:
     health = child.health
     return health.state in ("ready", "failed") or (child.part.kind == "backend" and health.failures > 0)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _ended_child() -> int | None:

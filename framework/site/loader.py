@@ -209,6 +209,7 @@ class _Loader:
             path=self._path(table),
             environment=environment,
             state_directory=table.text("state_directory", state / name, values.check_directory_name),
+            health=table.text("health", "", values.check_health),
             **self._sandbox(table),
         )
         table.close()

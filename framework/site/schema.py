@@ -45,6 +45,7 @@ class Backend:
     path             folders put first on sys.path, absolute
     environment      the variables it gets beside the few of every back end
     state_directory  its own folder, mode 0700, owned by `user`
+    health           path below its prefix that it asks of itself before it counts as ready; "" for none
     sandbox          whether the kernel keeps it from everything below that is not declared
     read, write      files and folders it may open beside its own, absolute
     execute          programs it may start, absolute
@@ -65,6 +66,7 @@ class Backend:
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     state_directory: Path = Path()
+    health: str = ""
     sandbox: bool = True
     read: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()

@@ -202,6 +202,13 @@ def check_home(text: str) -> str:
     return text
 
 
+def check_health(text: str) -> str:
+    """The path that a back end asks of itself: below its own prefix."""
+    if not text.startswith("/") or not text.isascii() or not text.isprintable() or any(sign in text for sign in " ?#%"):
+        raise Refused(f"{shown(text)} is not a plain path", 'write "/health": a path below the back end\'s own prefix')
+    return text
+
+
 def check_directory_name(text: str) -> Path:
     """An absolute directory that the site makes for itself: plain characters, safe in every configuration."""
     if not text.startswith("/"):

@@ -225,8 +225,8 @@ class RunningSite:
         done = self.sitectl("setup")
         assert done.returncode == 0, done.stderr
 
-    def start(self, *options: str) -> None:
-        """Start `sitectl run` and wait until it says that the site is up."""
+    def start(self, *options: str, session: bool = False) -> None:
+        """Start `sitectl run` and wait until the site is up; a session of its own has no terminal."""
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 self.command("run", str(self.file), *options),
@@ -235,6 +235,7 @@ class RunningSite:
                 stdin=subprocess.DEVNULL,
                 env=self.environment,
                 cwd=self.folder,
+                start_new_session=session,
             )
         eventually(
             f"the site is up; it said: {self.said()}",

@@ -122,7 +122,7 @@ def test_a_spec_survives_its_way_through_json(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"version": VERSION + 1}, "has version 2"),
+        ({"version": VERSION + 1}, f"has version {VERSION + 1}"),
         ({"workers": "3"}, "'workers' is '3', not of type int"),
         ({"workers": True}, "'workers' is True, not of type int"),
         ({"path": [1]}, "'path' holds 1, not of type str"),

@@ -1,0 +1,74 @@
+"""One reload: a new generation of back ends is started beside the running one, and takes over as a whole or not at all.
+
+Here is what is decided without processes: what may change in a running site, which back ends are new, changed or gone,
+and how far a reload has come. The supervisor starts, watches and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from framework.process.child import Child
+from framework.process.parts import Part, parts_of
+
+if TYPE_CHECKING:
+    from framework.site.schema import Site
+
+__all__ = ["Reload", "ReloadError", "plan"]
+
+FIXED = ("name", "listen", "frontend", "frontend_user", "frontend_group", "run_directory")
+"""What a running site keeps: its socket and files are named or owned by it."""
+
+
+class ReloadError(Exception):
+    """Nothing was changed; the text says why, a line for each reason."""
+
+
+@dataclass(slots=True)
+class Reload:
+    """A reload on its way.
+
+    site      what the site file says now
+    parts     the back ends of which a new generation starts
+    gone      names of back ends that the new site does not have
+    incoming  the new generation, by name
+    failure   why it does not take place; "" while it may
+    """
+
+    site: Site
+    parts: list[Part]
+    gone: tuple[str, ...]
+    incoming: dict[str, Child] = field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Every back end of the new generation has said that it serves."""
+        return all(child.health.state == "ready" for child in self.incoming.values())
+
+    @property
+    def has_ended(self) -> bool:
+        """After a failure: nothing of the new generation runs any more."""
+        return bool(self.failure) and not any(child.health.pid for child in self.incoming.values())
+
+
+def plan(old: Site, new: Site, names: Iterable[str] = ()) -> Reload:
+    """What a reload from `old` to `new` has to do; of the named back ends only, or of all.
+
+    Raises ReloadError, and PartsError for what the system lacks.
+    """
+    changed = [key for key in FIXED if getattr(old, key) != getattr(new, key)]
+    if changed:
+        lines = (f"{key} was {getattr(old, key)} and is {getattr(new, key)} now" for key in changed)
+        raise ReloadError("\n".join((*lines, "this takes 'sitectl stop' and 'sitectl run'")))
+    chosen = tuple(dict.fromkeys(names))
+    unknown = [name for name in chosen if name not in new.backends]
+    if unknown:
+        known = ", ".join(new.backends)
+        raise ReloadError(f"there is no back end {unknown[0]!r}; there are {known}")
+    if chosen and (old.hosts != new.hosts or set(old.backends) != set(new.backends)):
+        raise ReloadError("the hosts or the list of back ends have changed: reload the whole site, without names")
+    backends = [part for part in parts_of(new) if part.kind == "backend" and (not chosen or part.name in chosen)]
+    return Reload(new, backends, tuple(name for name in old.backends if name not in new.backends))
