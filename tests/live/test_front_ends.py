@@ -22,8 +22,8 @@ TWIN = "compiled" if implementation.accelerated else "pure"
 SHORT = ("nginx-kept", "lighttpd", "haproxy-multiplexed")  # also on the pure twin, for the cases marked so
 
 
-def every(*, pure=False, **capabilities):
-    """The table's rows: each front end that can do it, on this run's twin; some also on the pure one."""
+def every(*, pure=False, wsgi=False, **capabilities):
+    """The table's rows: each front end that can do it, on this run's twin; some also on the pure one, or as WSGI."""
     names = [
         name
         for name, front_end in FRONT_ENDS.items()
@@ -32,17 +32,19 @@ def every(*, pure=False, **capabilities):
     rows = [pytest.param((name, TWIN), id=name) for name in names]
     if pure and TWIN != "pure":
         rows += [pytest.param((name, "pure"), id=f"{name}-pure") for name in names if name in SHORT]
+    if wsgi:
+        rows += [pytest.param((name, TWIN, "wsgi"), id=f"{name}-wsgi") for name in names]
     return pytest.mark.parametrize("site", rows, indirect=True)
 
 
 @contextmanager
-def running(name, twin):
+def running(name, twin, interface="native", **options):
     front_end = FRONT_ENDS[name]
     if not shutil.which(front_end.program, path=os.environ["PATH"] + ":/usr/sbin"):
         pytest.skip(f"needs {front_end.program} (scripts/debian-packages.sh)")
     switches = {"pure": "FASTCORE_PURE", "compiled": "FASTCORE_REQUIRE_COMPILED"}
     environment = {key: value for key, value in os.environ.items() if key not in switches.values()}
-    with Site(front_end, environment | {switches[twin]: "1"}, twin) as site:
+    with Site(front_end, environment | {switches[twin]: "1"}, twin, interface, **options) as site:
         yield site
 
 
@@ -76,7 +78,7 @@ def wait_for(site, condition, what, seconds=15.0):
 # Requests
 
 
-@every(pure=True)
+@every(pure=True, wsgi=True)
 def test_path_query_and_method_arrive(site):
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
         told = environ(site, method, "/environ?a=1&b=%2F", body=b"x" if method in ("POST", "PUT", "PATCH") else b"")
@@ -92,7 +94,7 @@ def test_path_arrives_decoded(site):
     assert ask(site.port, "GET", "/").body == b"/"
 
 
-@every(pure=True)
+@every(pure=True, wsgi=True)
 def test_headers_arrive_and_proxy_does_not(site):
     told = environ(site, "GET", "/environ", "X-One: 1", "Proxy: http://evil.example", "Cookie: a=b; c=d")
     assert told["HTTP_X_ONE"] == "1"
@@ -106,14 +108,14 @@ def test_34_long_header_arrives_whole(site):
     assert environ(site, "GET", "/environ", f"X-Long: {value}")["HTTP_X_LONG"] == value
 
 
-@every()
+@every(wsgi=True)
 def test_headers_of_the_answer_arrive(site):
     answer = ask(site.port, "GET", "/cookies")
     assert answer.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
     assert answer.headers["Content-Type"] == "text/plain"
 
 
-@every(pure=True)
+@every(pure=True, wsgi=True)
 def test_requests_on_a_kept_connection(site):
     with Talk(site.port) as talk:
         for number in range(20):
@@ -124,7 +126,7 @@ def test_requests_on_a_kept_connection(site):
 # Bodies
 
 
-@every(pure=True)
+@every(pure=True, wsgi=True)
 @pytest.mark.parametrize("size", [0, 1, 70_000])
 def test_body_is_echoed(site, size):
     body = os.urandom(size)
@@ -158,6 +160,30 @@ def test_chunked_body_arrives(site):
     assert refused or answer.body == b"%d %d" % (size, size)
 
 
+LARGE = 100_000_000
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_line_40_100_mb_up_down_and_back(name):
+    """The whole body at once each way; Caddy and mod_fcgid write all of a request before they read any answer."""
+    with running(name, TWIN, body_limit=LARGE) as site:
+        body = os.urandom(1_000_000) * (LARGE // 1_000_000)
+        length = [f"Content-Length: {LARGE}"]
+        with Talk(site.port, timeout=120) as talk:
+            assert talk.ask("POST", "/length", *length, body=body).body == b"%d %d" % (LARGE, LARGE)
+        with Talk(site.port, timeout=120) as talk:
+            answer = talk.ask("GET", f"/big?{LARGE}", "Connection: close")
+            assert answer.whole
+            assert answer.body == bytes(LARGE)
+        with Talk(site.port, timeout=120) as talk:
+            answer = talk.ask("POST", "/echo", "Connection: close", *length, body=body)
+            assert (answer.status, len(answer.body)) == (200, LARGE)
+            assert answer.body == body
+        with Talk(site.port, timeout=120) as talk:  # answered without reading it
+            answer = talk.ask("POST", "/hello", "Connection: close", *length, body=body)
+            assert (answer.status, answer.body) == (200, b"hello")
+
+
 @every(pure=True)
 def test_early_413_reaches_a_client_that_still_sends(site):
     """Over the server's limit, refused when the head has come, while the front end still sends the body."""
@@ -170,13 +196,13 @@ def test_early_413_reaches_a_client_that_still_sends(site):
 # Answers
 
 
-@every()
+@every(wsgi=True)
 def test_head_has_the_length_and_no_body(site):
     answer = ask(site.port, "HEAD", "/hello")
     assert (answer.status, answer.headers["Content-Length"], answer.body) == (200, "5", b"")
 
 
-@every()
+@every(wsgi=True)
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_a_body(site, status):
     with Talk(site.port) as talk:
@@ -185,7 +211,7 @@ def test_answers_without_a_body(site, status):
         assert talk.ask("GET", "/hello").body == b"hello"
 
 
-@every(streams_down=True, pure=True)
+@every(streams_down=True, pure=True, wsgi=True)
 def test_51_each_event_arrives_when_it_is_made(site, gate):
     with Talk(site.port) as talk:
         response = talk.begin("GET", f"/events?{gate}")
@@ -194,7 +220,7 @@ def test_51_each_event_arrives_when_it_is_made(site, gate):
         assert response.read() == b"\ndata: second\n\n"
 
 
-@every(pure=True)
+@every(pure=True, wsgi=True)
 def test_50_failure_before_the_head_is_a_500_without_inner_text(site):
     for path in ("/boom", "/early", "/nothing"):
         answer = ask(site.port, "GET", path)
@@ -229,7 +255,7 @@ def test_49_body_shorter_than_its_length_is_no_whole_answer(site):
     assert ask(site.port, "GET", "/hello").body == b"hello"
 
 
-@every(pure=True)
+@every(pure=True, wsgi=True)
 def test_55_client_that_leaves_in_mid_download_ends_the_answer(site, gate):
     """Where the front end does not tell, the answer is made to its end, and close() is called then."""
     count = 100_000 if site.front_end.notices_leaving else 1000

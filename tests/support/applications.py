@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from wsgiref.validate import validator
 
@@ -184,6 +185,16 @@ def filtered(environ, body, data):
     return 200, [("Content-Type", "text/plain"), ("X-Mismatch", mismatch)], text
 
 
+def authorizer(request):
+    """Lets `user=alice` pass, and alice with the right password; tells the next stage who it is."""
+    if "boom" in request.get("REQUEST_URI", ""):
+        raise RuntimeError("the authorizer fails")
+    if request.get("HTTP_COOKIE") == "user=alice" or request.get("REMOTE_PASSWD") == "opensesame":
+        return 200, [("Variable-AUTH_NAME", "alice"), ("Variable-ROLE", str(request.role))], b"thrown away"
+    page = b"who are you?"
+    return 401, [("Content-Type", "text/plain"), ("WWW-Authenticate", 'Basic realm="test"'), ("X-Own", "1")], page
+
+
 def events(gate):
     """Two server-sent events; the second is made when the file `gate` is there (or has not come for 15 seconds)."""
     yield b"data: first\n\n"
@@ -235,6 +246,27 @@ def early():
     """A body that fails before its beginning."""
     raise RuntimeError("secret inner text")
     yield b""
+
+
+class NativeLook:
+    """A WSGI environment, looked at as the native application looks at its request."""
+
+    def __init__(self, environ) -> None:
+        self.environ = {name: value for name, value in environ.items() if type(value) is str}
+        self.get = self.environ.get
+        self.body = environ["wsgi.input"]
+        self.content_length = int(self.get("CONTENT_LENGTH") or -1)
+        self.write_error = environ["wsgi.errors"].write
+
+
+def table(environ, start_response):
+    """The native application of the tests as a WSGI application, for the cases that are asked of both."""
+    answer = native(NativeLook(environ))
+    if answer is None:
+        return []
+    status, headers, body = answer
+    start_response(f"{status} {HTTPStatus(status).phrase}", list(headers))
+    return [body] if isinstance(body, bytes) else body
 
 
 def wsgi(environ, start_response):

@@ -23,8 +23,8 @@ from ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 SOCKET = "/run/app.sock"  # in `essentials` and in the documentation: where the application listens
 MODULES = "/usr/lib/apache2/modules"
-SERVER = ["-m", "fastcore", "--bind", "fd:0", "--interface", "native", "--limit", "body=24000000"]
-SERVER += ["--path", str(ROOT / "tests" / "support"), "applications:native"]
+SERVER = ["-m", "fastcore", "--bind", "fd:0", "--path", str(ROOT / "tests" / "support")]
+BODY_LIMIT = 24_000_000
 UNPRIVILEGED = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
@@ -62,8 +62,18 @@ class FrontEnd:
 class Site:
     """A front end and the fastcore server behind it, both running; everything in a temporary folder."""
 
-    def __init__(self, front_end: FrontEnd, environment: Mapping[str, str], twin: str) -> None:
+    def __init__(
+        self,
+        front_end: FrontEnd,
+        environment: Mapping[str, str],
+        twin: str,
+        interface: str = "native",
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
         self.front_end = front_end
+        self.interface = interface
+        self._server = [*SERVER, "--interface", interface, "--limit", f"body={body_limit}"]
+        self._server.append("applications:native" if interface == "native" else "applications:table")
         self.twin = twin
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="fe-"))
@@ -110,7 +120,7 @@ class Site:
         """One more fastcore server on the same listener."""
         with self._log_path.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *SERVER], stdin=self._listener, stdout=log, stderr=log, env=self._environment
+                [sys.executable, *self._server], stdin=self._listener, stdout=log, stderr=log, env=self._environment
             )
         self.back_ends.append(process)
         return process
@@ -120,7 +130,7 @@ class Site:
         kept = ("FASTCORE_PURE", "FASTCORE_REQUIRE_COMPILED", "PYTHONPATH")
         lines = [f"export {name}='{self._environment[name]}'" for name in kept if name in self._environment]
         script = self.folder / "app.fcgi"
-        script.write_text("\n".join(["#!/bin/sh", *lines, f"exec {sys.executable} {' '.join(SERVER)}", ""]))
+        script.write_text("\n".join(["#!/bin/sh", *lines, f"exec {sys.executable} {' '.join(self._server)}", ""]))
         script.chmod(0o755)
 
     def _start_front_end(self) -> None:
