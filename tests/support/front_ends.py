@@ -49,7 +49,7 @@ class FrontEnd:
     chunks: int = 100
     restarts_posts: bool = True
     notices_leaving: bool = True
-    tells_broken: bool = True
+    tells_broken: tuple[str, ...] = ("/late", "/late-big")
     spawns: bool = False
 
     def configure(self, folder: Path, port: int) -> str:
@@ -435,7 +435,7 @@ _ALL = (
         header=60_000,
         streams_down=False,
         notices_leaving=False,
-        tells_broken=False,
+        tells_broken=(),
     ),
     FrontEnd(
         "lighttpd-streaming",
@@ -445,6 +445,7 @@ _ALL = (
         LIGHTTPD,
         header=60_000,
         chunks=0,
+        tells_broken=("/late-big",),
     ),
     FrontEnd("haproxy", "haproxy", haproxy, HAPROXY_PLAIN, HAPROXY, header=60_000, chunks=10),
     FrontEnd(
@@ -459,10 +460,10 @@ _ALL = (
     ),
     FrontEnd("apache", "apache2", apache, APACHE_CLOSING, APACHE, header=16_000, streams_down=False),
     FrontEnd("apache-kept", "apache2", apache, APACHE_KEPT, APACHE, header=16_000, restarts_posts=False),
-    FrontEnd("caddy", "caddy", caddy, CADDY_SITE, CADDY, header=60_000, chunks=0, tells_broken=False),
-    FrontEnd("h2o", "h2o", h2o, H2O_CLOSING, H2O, tells_broken=False),
+    FrontEnd("caddy", "caddy", caddy, CADDY_SITE, CADDY, header=60_000, chunks=0, tells_broken=()),
+    FrontEnd("h2o", "h2o", h2o, H2O_CLOSING, H2O, tells_broken=()),
     FrontEnd(
-        "fcgid", "apache2", apache, APACHE_FCGID, APACHE + FCGID_PLACES, header=16_000, spawns=True, tells_broken=False
+        "fcgid", "apache2", apache, APACHE_FCGID, APACHE + FCGID_PLACES, header=16_000, spawns=True, tells_broken=()
     ),
 )
 FRONT_ENDS = {front_end.name: front_end for front_end in _ALL}
