@@ -96,9 +96,12 @@ class URLTable:
             raise ValueError(str(error)) from None
 
     def describe(self) -> list[dict[str, str | None]]:
-        """The table in its order: ``{"pattern", "handler", "name"}`` of each entry, as text (name may be None)."""
+        """The table in its order: ``{"pattern", "handler", "name"}`` of each entry, as text (name may be None).
+
+        A compiled pattern's flags stand at its beginning: ``(?i)^/note$``.
+        """
         return [
-            {"pattern": route.pattern, "handler": route.target.name, "name": route.name}
+            {"pattern": route.portable, "handler": route.target.name, "name": route.name}
             for route in self._router.routes
         ]
 

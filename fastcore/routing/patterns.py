@@ -15,6 +15,9 @@ from fastcore.routing.errors import PatternError
 from fastcore.routing.shorthand import CONVERTERS, Converter, ShorthandError, translate
 from fastcore.routing.tree import SubPattern
 
+_FLAG_LETTERS = {"a": re.ASCII, "i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
+_LESS_THAN = re.compile(r"(?<!\(\?P)(?<!\(\?)((?:\\\\)*)\\?<")
+
 
 class Route:
     """One route: `pattern` as written, `regex` what it means, `target` what it leads to, `name` if it has one.
@@ -80,6 +83,19 @@ class Route:
                 raise PatternError(str(error), index=self.index, pattern=self.pattern) from None
         return self._compiled
 
+    @property
+    def portable(self) -> str:
+        """The pattern as text that means the same where neither its flags nor that it was compiled are known.
+
+        Example: ``Route(0, re.compile("^/a$", re.I), target).portable == "(?i)^/a$"``.
+        """
+        missing = self.flags & ~int(_parser.parse(self.regex, 0).state.flags)
+        letters = "".join(letter for letter, flag in _FLAG_LETTERS.items() if missing & flag)
+        text = self.regex if letters and self.converters else self.pattern
+        if not self.converters and not _is_regex(text):
+            text = _LESS_THAN.sub(r"\1\\x3c", text)
+        return f"(?{letters}){text}" if letters else text
+
     def convert(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """The parameters' values, by the shorthand's converters; others stay text. Raises ValueError.
 
@@ -112,6 +128,14 @@ def read_table(
             names[name] = index
         routes.append(Route(index, pattern, target, name, flags, converters))
     return tuple(routes)
+
+
+def _is_regex(pattern: str) -> bool:
+    """Whether nothing in it is read as shorthand."""
+    try:
+        return translate(pattern).regex == pattern
+    except ShorthandError:
+        return False
 
 
 def compile_part(route: Route, part: Iterable[Any], flags: int) -> re.Pattern[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ def _rows_of_mount(site: Site, mount: Mount, table: list[dict[str, Any]] | None)
 
 
 def _shown(row: dict[str, Any]) -> list[str]:
-    url = row["prefix"] + row["pattern"].removeprefix("^")
+    flags, pattern = re.fullmatch(r"(?s)((?:\(\?[a-z]+\))?)(.*)", row["pattern"]).groups()  # type: ignore[union-attr]
+    url = flags + row["prefix"] + pattern.removeprefix("^")
     cells = (row["host"], url, row["handler"], row["name"], row["backend"], row["user"])
     return [_plain(cell) if cell else _NOTHING for cell in cells]
 

@@ -41,6 +41,8 @@ group = "games"
 """
 
 WEB = r"""
+import re
+
 from framework import App
 
 def home(request): return "home"
@@ -48,7 +50,8 @@ def page(request, name): return name
 def about(request): return "about"
 def odd(request): return "odd"
 
-app = App([(r"/$", home), (r"/(?P<name>[a-z]+)/$", page), (r"/about/$", about), (r"/(?!x)[0-9]+$", odd)])
+app = App([(r"/$", home), (r"/(?P<name>[a-z]+)/$", page), (r"/about/$", about), (r"/(?!x)[0-9]+$", odd),
+           (re.compile(r"/1/A$", re.IGNORECASE), home), (r"/1/a$", home)])
 """
 
 
@@ -77,7 +80,9 @@ def test_a_route_that_can_never_win_is_a_warning_with_those_that_take_its_paths(
     warnings = [problem for problem in found if problem["level"] == "warning" and ".web." in problem["key"]]
     assert [problem["reason"] for problem in warnings] == [
         'route 2 "/about/$" (web.about) can never win: route 1 "/(?P<name>[a-z]+)/$" (web.page) before it takes all its'
-        ' paths, such as "/about/"'
+        ' paths, such as "/about/"',
+        'route 5 "/1/a$" (web.home) can never win: route 4 "(?i)/1/A$" (web.home) before it takes all its paths,'
+        ' such as "/1/a"',
     ]
     assert warnings[0]["key"] == "backend.web.application"
     assert warnings[0]["line"] == 10

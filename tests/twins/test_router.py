@@ -189,6 +189,30 @@ def test_shorthand_within_a_regex_needs_the_name_of_its_converter(make: MakeRout
 
 
 @pytest.mark.parametrize(
+    ("source", "flags"),
+    [
+        ("^/a$", re.IGNORECASE),
+        ("(?i)^/a$", re.ASCII),
+        ("(?x) /a b", re.DOTALL),
+        ("/<b>/", 0),
+        (r"/\<int:x>/$", re.MULTILINE),
+        (r"[<int:x>]", 0),
+        (r"(?P<a>x)(?<=x)<int:a>", re.IGNORECASE),
+        (r"(?<!<)<nix:a>", 0),
+        (r"\\<int:id>", 0),
+    ],
+)
+def test_a_compiled_pattern_as_text_means_the_same(source: str, flags: int) -> None:
+    pattern = re.compile(source, flags)
+    text = Router([(pattern, 0)]).routes[0].portable
+    route = Router([(text, 0)]).routes[0]
+    assert route.compiled.flags == pattern.flags
+    paths = "/a", "/A", "/ab", "/<b>/", "/<int:x>/", "<", "n", "x<int:a>", "X<INT:A>", "<nix:a>", r"\<int:id>", r"\7"
+    for path in paths:
+        assert (route.compiled.match(path) is None) == (pattern.match(path) is None)
+
+
+@pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
         ("int", "042", 42),

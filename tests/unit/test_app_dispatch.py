@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastcore.routing import Router
 from framework import App, HTTPError, Request, RequestHandler, Response, URLTableError, methods
 
 Call = Callable[..., app_caller.Answer]
@@ -330,6 +331,19 @@ def test_a_bad_regex_is_refused_with_its_place() -> None:
 
 def test_the_table_describes_itself() -> None:
     assert NOTES.urls.describe() == [{"pattern": r"/note/(?P<id>\d+)$", "handler": f"{__name__}.Note", "name": "note"}]
+
+
+def test_a_description_keeps_what_a_compiled_pattern_means() -> None:
+    table = [re.compile("^/note$", re.IGNORECASE), re.compile("^/<int:x>$"), "^/day/<int:day>$"]
+    rows = App([(pattern, lambda request, **params: "") for pattern in table]).urls.describe()
+    assert [row["pattern"] for row in rows] == ["(?i)^/note$", r"^/\x3cint:x>$", "^/day/<int:day>$"]
+    read_again = Router([(row["pattern"], index) for index, row in enumerate(rows)])
+    assert [read_again.match(path) for path in ("/NOTE", "/<int:x>", "/7", "/day/7")] == [
+        (0, {}),
+        (1, {}),
+        None,
+        (2, {"day": "7"}),
+    ]
 
 
 def test_urls_of_handlers_names_and_objects(call: Call) -> None:
