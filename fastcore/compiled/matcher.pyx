@@ -6,13 +6,16 @@ the winner's *program* (`fastcore.compiled.programs`) finds where its parameters
 by `re`, in their place in the order. `UrlBuilder` is the way back for what is plain.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, uint8_t
 from libc.string cimport memcpy
 
 from fastcore.compiled.matching cimport *
 from fastcore.compiled.programs cimport Programs
 from fastcore.compiled.states cimport States
+
+import sys
 
 from fastcore.routing import automaton as nfa
 from fastcore.routing import captures, reverse
@@ -133,21 +136,69 @@ cdef int write_digits(PyObject* number, uint8_t* digits) noexcept:
     return size
 
 
-cdef class UrlPlan:
-    """A template made ready: `texts[0] value texts[1] value … texts[n]`, for the parameters `names` in this order."""
+cdef dict keywords(PyObject** values, PyObject* names, Py_ssize_t given):
+    return {<object>PyTuple_GET_ITEM(<object>names, i): <object>values[i] for i in range(given)}
 
+
+cdef inline Py_ssize_t place_of(PyObject* names, PyObject* wanted):
+    """The place of a parameter's name among those of the call, -1 where it is not given."""
+    cdef Py_ssize_t i, count = PyTuple_GET_SIZE(names)
+    for i in range(count):
+        if PyTuple_GET_ITEM(<object>names, i) == wanted:
+            return i
+    for i in range(count):
+        if <object>PyTuple_GET_ITEM(<object>names, i) == <object>wanted:
+            return i
+    return -1
+
+
+cdef object call_url(object builder, PyObject** arguments, Py_ssize_t count, PyObject* names):
+    if count != 1:
+        raise TypeError(f"url() takes one target or name, and parameters by keyword; {count} positional arguments were given")
+    return (<UrlBuilder>builder)._url(
+        <object>arguments[0], arguments + 1, names, PyTuple_GET_SIZE(names) if names != NULL else 0
+    )
+
+
+# PERF: bench/router.py, url(): the keywords of a call come as they lie, without a dict of them.
+cdef PyMethodDef URL_FUNCTION
+URL_FUNCTION.ml_name = b"url"
+URL_FUNCTION.ml_meth = <PyCFunction><void*>call_url
+URL_FUNCTION.ml_flags = METH_FASTCALL | METH_KEYWORDS
+URL_FUNCTION.ml_doc = (
+    b"url($self, target_or_name, /, **parameters)\n--\n\n"
+    b"The percent-encoded path that leads to this target or route: see `fastcore.routing.Router.url`."
+)
+
+
+cdef class UrlPlan:
+    """A template made ready: `texts[0] value texts[1] value … texts[n]`, for the parameters `names` in this order.
+
+    PERF: bench/router.py, url(): all that a call reads lies in two objects, the plan and its text.
+    """
+
+    cdef UrlPlan next               # another plan of the same target
     cdef int32_t index
-    cdef int count
-    cdef Py_ssize_t text_length
+    cdef int32_t count
+    cdef bytes text                 # of the template, without the values
+    cdef int32_t ends[MAX_PLAIN + 1]    # of each text within it
+    cdef int16_t slots[MAX_PLAIN]   # for each parameter the slot in which the route's program saves where it begins
+    cdef bint takes_int[MAX_PLAIN]  # whether an int is written as `str` writes it
+    cdef PyObject* keys[MAX_PLAIN]  # the same as `names`
     cdef tuple names
-    cdef tuple texts
-    cdef tuple slots        # for each parameter the slot in which the route's program saves where it begins
-    cdef tuple takes_int    # whether an int is written as `str` writes it
 
     def __init__(self, index, names, texts, slots, takes_int):
-        self.index, self.names, self.texts, self.slots, self.takes_int = index, names, texts, slots, takes_int
-        self.count = len(names)
-        self.text_length = sum([len(text) for text in texts])
+        cdef int i
+        self.names = tuple([sys.intern(name) for name in names])  # as those of calls are
+        self.index, self.count = index, <int32_t>len(self.names)
+        if self.count > MAX_PLAIN or len(texts) != self.count + 1:
+            raise ValueError(f"a plan has at most {MAX_PLAIN} parameters, and a text more than parameters")
+        self.text = "".join(texts).encode("ascii")
+        for i in range(self.count + 1):
+            self.ends[i] = <int32_t>sum([len(text) for text in texts[: i + 1]])
+        for i in range(self.count):
+            self.slots[i], self.takes_int[i] = slots[i], takes_int[i]
+            self.keys[i] = PyTuple_GET_ITEM(self.names, i)
 
 
 cdef class UrlBuilder:
@@ -166,46 +217,60 @@ cdef class UrlBuilder:
     def __init__(self, Matcher matcher not None, slowly, learn):
         self.matcher, self.slowly, self.learn, self.plans = matcher, slowly, learn, {}
 
-    def url(self, target_or_name, /, **parameters):
-        """The percent-encoded path that leads to this target or route: see `fastcore.routing.Router.url`."""
+    @property
+    def url(self):
+        """The percent-encoded path that leads to a target or route: see `fastcore.routing.Router.url`."""
+        return PyCFunction_NewEx(&URL_FUNCTION, self, NULL)
+
+    cdef object _url(self, object target_or_name, PyObject** values, PyObject* names, Py_ssize_t given):
         cdef UrlPlan plan
-        cdef bint known = False
+        cdef PyObject* plans
         try:
-            plans = self.plans.get(target_or_name)
+            plans = PyDict_GetItemWithError(self.plans, target_or_name)
         except TypeError:
-            return self.slowly(target_or_name, parameters)
-        if plans is not None:
-            for plan in <list>plans:
-                if plan.count == len(parameters):
-                    path = self._fill(plan, parameters)
-                    if path is not None:
-                        return path
+            return self.slowly(target_or_name, keywords(values, names, given))
+        plan = <UrlPlan>plans if plans != NULL else None
+        while plan is not None:
+            if plan.count == given:
+                path = self._fill(plan, values, names)
+                if path is not None:
+                    return path
+            plan = plan.next
+        parameters = keywords(values, names, given)
         path = self.slowly(target_or_name, parameters)
-        names = frozenset(parameters)
-        if plans is None:
-            plans = self.plans[target_or_name] = []
-        for plan in <list>plans:
-            known |= frozenset(plan.names) == names
-        if not known:
-            learned = self.learn(target_or_name, names)
-            if learned is not None:
-                plans.append(UrlPlan(*learned))
+        self._learn(target_or_name, frozenset(parameters))
         return path
 
-    cdef object _fill(self, UrlPlan plan, dict parameters):
+    cdef int _learn(self, object target_or_name, frozenset names) except -1:
+        """Keeps a plan for these parameters' names where there is none yet."""
+        cdef UrlPlan first = self.plans.get(target_or_name), plan = first
+        while plan is not None:
+            if frozenset(plan.names) == names:
+                return 0
+            plan = plan.next
+        learned = self.learn(target_or_name, names)
+        if learned is not None:
+            plan = UrlPlan(*learned)
+            plan.next = first
+            self.plans[target_or_name] = plan
+        return 0
+
+    cdef object _fill(self, UrlPlan plan, PyObject** given, PyObject* given_names):
         """The path; None where it is not plain or not right."""
         cdef const uint8_t* values[MAX_PLAIN]
         cdef Py_ssize_t sizes[MAX_PLAIN]
         cdef Py_ssize_t begins[MAX_PLAIN]
         cdef Py_ssize_t ends[MAX_PLAIN]
         cdef uint8_t digits[MAX_PLAIN * MAX_DIGITS]
-        cdef Py_ssize_t length = plan.text_length, at = 0, i, k, size
+        cdef Py_ssize_t length = plan.ends[plan.count], at = 0, i, k, size, place, done = 0
         cdef PyObject* found
         cdef uint8_t* data
+        cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(plan.text)
         for i in range(plan.count):
-            found = PyDict_GetItem(parameters, plan.names[i])
-            if found == NULL:
+            place = place_of(given_names, plan.keys[i])
+            if place < 0:
                 return None
+            found = given[place]
             if PyUnicode_CheckExact(found):
                 if not PyUnicode_IS_ASCII(found):
                     return None
@@ -220,10 +285,9 @@ cdef class UrlBuilder:
         path = PyUnicode_New(length, 127)
         data = <uint8_t*>PyUnicode_DATA(<PyObject*>path)
         for i in range(plan.count + 1):
-            found = PyTuple_GET_ITEM(plan.texts, i)
-            size = PyUnicode_GET_LENGTH(found)
-            memcpy(data + at, PyUnicode_DATA(found), size)
-            at += size
+            size = plan.ends[i] - done
+            memcpy(data + at, text + done, size)
+            at, done = at + size, plan.ends[i]
             if i < plan.count:
                 memcpy(data + at, values[i], sizes[i])
                 begins[i], ends[i] = at, at + sizes[i]

@@ -11,14 +11,24 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject* text)
     object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
     int PyDict_SetItem(object mapping, PyObject* key, object value) except -1
-    PyObject* PyDict_GetItem(object mapping, object key)
+    PyObject* PyDict_GetItemWithError(object mapping, object key) except? NULL
+    Py_ssize_t PyTuple_GET_SIZE(PyObject* items)
+    PyObject* PyList_GET_ITEM(object items, Py_ssize_t place)
     bint PyUnicode_CheckExact(PyObject* value)
     bint PyLong_CheckExact(PyObject* value)
     bint PyUnicode_IS_ASCII(PyObject* text)
     long PyLong_AsLongAndOverflow(PyObject* number, int* overflow)
-    PyObject* PyList_GET_ITEM(object items, Py_ssize_t place)
     PyObject* PyTuple_GET_ITEM(object items, Py_ssize_t place)
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 largest)
+    ctypedef object (*PyCFunction)(object, object)
+    ctypedef struct PyMethodDef:
+        const char* ml_name
+        PyCFunction ml_meth
+        int ml_flags
+        const char* ml_doc
+    int METH_FASTCALL
+    int METH_KEYWORDS
+    object PyCFunction_NewEx(PyMethodDef* definition, object owner, PyObject* module)
     int posix_memalign(void** memory, size_t alignment, size_t size)
     void __builtin_prefetch(const void* place) nogil
     int __builtin_ctz(unsigned int bits) nogil
