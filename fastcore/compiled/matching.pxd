@@ -55,11 +55,18 @@ cdef enum:
     FULL = -3
     FIRST_UNBUILT = -4
 
-    HEADER = 4
+    KIND = 7
+    HAS_WON = 8
+    HAS_END = 16
+    HAS_WIDE = 32
+    COUNT = 6
+    MAX_COUNT = 511
+    FIRST = 16
+
     LINE = 16
-    GROUP = 5
+    GROUP_WORDS = 8
     MAX_RUN = 250
-    MAX_PAYLOAD = 160
+    MAX_BLOCK = 160
     MAX_FEW = 3
 
     OWES_END = 1
@@ -105,6 +112,8 @@ cdef enum:
     MAX_PLAIN = 8
     MAX_DIGITS = 12
     MAX_WIDE_CACHE = 8192
+    MAX_WIDE_CLASSES = 4096
+    MAX_WIDE_TARGETS = 65536
     SIMULATED_BEFORE_FLUSH = 1000
 
 

@@ -31,6 +31,10 @@ cdef class States:
     cdef dict numbers           # threads and winner as bytes -> number of the state
     cdef list keys              # number -> the same bytes
     cdef Words places           # number -> place of its block, NOWHERE while it has none
+    cdef Words built            # (place, number) of each block, in the order of places
+    cdef uint32_t* group_bits   # sets of ASCII characters that lead somewhere
+    cdef Py_ssize_t group_room
+    cdef dict group_numbers     # bits as bytes -> number
     cdef int32_t root           # place of the first state's block, FULL where the cap leaves no room for it
     cdef bytes start
     cdef readonly Py_ssize_t max_states
@@ -63,10 +67,12 @@ cdef class States:
     cdef int32_t _at_end(self, const uint32_t* threads, Py_ssize_t count) noexcept
     cdef int _grow_arena(self, Py_ssize_t more) except -1
     cdef int32_t _align(self, int32_t place, Py_ssize_t size) noexcept
+    cdef int32_t _number_at(self, int32_t place) noexcept
+    cdef int32_t _group_number(self, const Bits* bits) except -1
     cdef int32_t _build(self, int32_t number) except? -9
     cdef int32_t _wide_of(self, const uint32_t* threads, Py_ssize_t count) except? -9
     cdef int32_t _gather(self, Groups* groups, const uint32_t* threads, Py_ssize_t count) except? -9
-    cdef int32_t _write_groups(self, int32_t* block, Groups* groups, int32_t number) except? -9
+    cdef int32_t _write_groups(self, int32_t* block, Groups* groups, int32_t number, int32_t flags) except? -9
     cdef int32_t _write_run(self, int32_t place, uint32_t thread) except? -9
     cdef int _only_character(self, const uint32_t* threads, Py_ssize_t count) noexcept
     cdef tuple _classify(self, int32_t codepoint)
