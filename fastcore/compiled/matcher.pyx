@@ -6,9 +6,11 @@ the winner's *program* (`fastcore.compiled.programs`) finds where its parameters
 by `re`, in their place in the order. `UrlBuilder` is the way back for what is plain.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from libc.stdint cimport int16_t, int32_t, uint8_t
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from fastcore.compiled.matching cimport *
@@ -25,6 +27,12 @@ cdef dict present_groups(object found):
     return {name: text for name, text in found.groupdict().items() if text is not None}
 
 
+cdef struct Ending:
+    PyObject* target
+    Program* program        # NULL until the route first wins
+
+
+@cython.no_gc_clear  # `targets` is needed as long as `endings` point to them
 cdef class Matcher:
     """Routes in their order, as one automaton. The same names as `fastcore.pure.matcher.Matcher`.
 
@@ -33,6 +41,7 @@ cdef class Matcher:
 
     cdef readonly tuple routes
     cdef list targets
+    cdef Ending* endings        # by route: PERF: bench/router.py, 10,000 routes: one line of the cache, not two
     cdef States states
     cdef Programs programs
     cdef list irregular         # routes without an automaton: (index, literal prefix, attempt)
@@ -49,6 +58,14 @@ cdef class Matcher:
             route = self.routes[index]
             self.irregular.append((index, captures.literal_prefix(route), route.compiled.match))
         self.first_irregular = self.irregular[0][0] if self.irregular else NO_ROUTE
+        cdef Py_ssize_t i
+        free(self.endings)
+        self.endings = <Ending*>checked_malloc(len(self.routes) * sizeof(Ending))
+        for i in range(len(self.routes)):
+            self.endings[i].target, self.endings[i].program = PyList_GET_ITEM(self.targets, i), NULL
+
+    def __dealloc__(self):
+        free(self.endings)
 
     cdef int32_t _winner(self, str path) except? -9:
         cdef PyObject* text = <PyObject*>path
@@ -57,10 +74,12 @@ cdef class Matcher:
     cdef dict _parameters(self, str path, Py_ssize_t index):
         """The parameters of the winning route."""
         cdef dict parameters = {}
-        cdef Program* program = self.programs.program(index)
+        cdef Program* program = self.endings[index].program
         cdef PyObject* text = <PyObject*>path
         cdef Py_ssize_t slots[MAX_SLOTS]
         cdef Py_ssize_t i
+        if program == NULL:
+            program = self.endings[index].program = self.programs.program(index)
         if program.slots == 0:
             return parameters
         if not self.programs.run(program, PyUnicode_KIND(text), PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), slots):
@@ -97,8 +116,8 @@ cdef class Matcher:
         cdef int32_t best = self._winner(path)
         if best == NO_ROUTE:
             return None
-        __builtin_prefetch(PyList_GET_ITEM(self.targets, best))  # while the parameters are found
-        return self.targets[best], self._parameters(path, best)
+        __builtin_prefetch(self.endings[best].target)  # while the parameters are found
+        return <object>self.endings[best].target, self._parameters(path, best)
 
     @property
     def max_states(self):
@@ -106,7 +125,7 @@ cdef class Matcher:
         return self.states.max_states
 
     def statistics(self):
-        """What the matcher holds now: nodes of the automaton, states, bytes of their blocks, simulated paths."""
+        """What the matcher holds now: nodes of the automaton, states, bytes of their blocks and keys, simulated paths."""
         return self.states.statistics()
 
 
@@ -154,7 +173,7 @@ cdef inline Py_ssize_t place_of(PyObject* names, PyObject* wanted):
 
 cdef object call_url(object builder, PyObject** arguments, Py_ssize_t count, PyObject* names):
     if count != 1:
-        raise TypeError(f"url() takes one target or name, and parameters by keyword; {count} positional arguments were given")
+        raise TypeError(f"url() takes one target or name, and parameters by keyword; {count} positional arguments came")
     return (<UrlBuilder>builder)._url(
         <object>arguments[0], arguments + 1, names, PyTuple_GET_SIZE(names) if names != NULL else 0
     )
@@ -313,7 +332,9 @@ cdef class UrlBuilder:
             return False
         if plan.count == 0:
             return True
-        program = matcher.programs.program(plan.index)
+        program = matcher.endings[plan.index].program
+        if program == NULL:
+            program = matcher.endings[plan.index].program = matcher.programs.program(plan.index)
         if not matcher.programs.run(program, 1, data, length, slots):
             return False
         for i in range(plan.count):

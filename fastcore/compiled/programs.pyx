@@ -7,12 +7,13 @@ A decided program only skips and spans. The others try their choices in the orde
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from fastcore.compiled.matching cimport *
 
 import re
+import sys
 
 from fastcore.routing import automaton as nfa
 from fastcore.routing import captures, simulation
@@ -58,7 +59,7 @@ cdef class Programs:
         """The route's program, written when the route first wins."""
         if self.programs[index] != NULL:
             return self.programs[index]
-        cdef tuple names = tuple(self.routes[index].groups)
+        cdef tuple names = tuple([sys.intern(name) for name in self.routes[index].groups])  # one object for all routes
         cdef bint by_re = 2 * len(names) > MAX_SLOTS
         cdef list words = []
         splits, decided = 0, True
@@ -171,9 +172,10 @@ cdef bint backtrack(Programs self, Program* program, const Character* text, Py_s
     cdef Py_ssize_t at = 0, depth = 0, room = 0, seen
     cdef Choice* choices = NULL
     cdef Choice* grown
-    cdef uint8_t* tried = <uint8_t*>checked_malloc((program.splits * (length + 1) + 7) >> 3)
+    cdef uint8_t* tried = <uint8_t*>calloc(((program.splits * (length + 1)) >> 3) + 1, 1)  # most of it is never touched
     cdef bint first, second, failed
-    memset(tried, 0, (program.splits * (length + 1) + 7) >> 3)
+    if tried == NULL:
+        raise MemoryError()
     try:
         while True:
             if depth + 1 >= room:

@@ -38,6 +38,7 @@ cdef class States:
     cdef int32_t root           # place of the first state's block, FULL where the cap leaves no room for it
     cdef bytes start
     cdef readonly Py_ssize_t max_states
+    cdef Py_ssize_t key_bytes   # of all keys
     cdef Py_ssize_t simulated
     cdef int walking
     # characters beyond ASCII: those in the same sets are of one class

@@ -158,11 +158,12 @@ cdef class States:
             self.walking -= 1
 
     def statistics(self):
-        """What is held now: nodes of the automaton, states, bytes of their blocks, paths simulated since the last flush."""
+        """What is held now: nodes of the automaton, states, bytes of their blocks and keys, paths simulated since the last flush."""
         return {
             "nodes": self.node_count,
             "states": len(self.keys),
             "state_bytes": self.arena_count * sizeof(int32_t),
+            "key_bytes": self.key_bytes,
             "simulated": self.simulated,
         }
 
@@ -219,6 +220,7 @@ cdef class States:
         self.wide_targets.clear()
         self.places.count = 0
         self.built.count = 0
+        self.key_bytes = 0
         self.arena_count = 0
         self.group_numbers.clear()
         self.simulated = 0
@@ -367,8 +369,9 @@ cdef class States:
         if known is not None:
             return known
         cdef Py_ssize_t number = len(self.keys)
-        if number >= self.max_states:
+        if number >= self.max_states or self.key_bytes > MAX_KEY_BYTES:
             return FULL
+        self.key_bytes += PyBytes_GET_SIZE(key)
         self.numbers[key] = number
         self.keys.append(key)
         push(&self.places, <uint32_t>NOWHERE)

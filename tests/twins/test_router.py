@@ -394,3 +394,29 @@ def test_a_table_whose_states_explode_stays_bounded(make: MakeRouter, twin: Any)
         held = router._matcher.statistics()
         assert held["states"] <= router._matcher.max_states
         assert held["simulated"] > 0
+
+
+@pytest.mark.timeout(60)
+def test_states_of_many_threads_are_bounded_in_bytes(make: MakeRouter, twin: Any) -> None:
+    """A state of such a table has thousands of threads, so a bound on the number of states alone is none on memory."""
+    router = make([(rf"^.*[ab{number}].{{40}}{number}$", number) for number in range(100)])
+    rng = random.Random(1)
+    paths = ["".join(rng.choice("ab0123") for _ in range(600)) for _ in range(6)]
+    plain = Router(
+        [(route.pattern, route.target) for route in router.routes], matcher=implementation.twin("pure").matcher
+    )
+    assert [router.match(path) for path in paths] == [plain.match(path) for path in paths]
+    if twin.name == "compiled":
+        assert router._matcher.statistics()["key_bytes"] < 20_000_000
+
+
+def test_many_characters_beyond_ascii_leave_the_answers_right(make: MakeRouter) -> None:
+    """More of them than are remembered at a time, in more classes than are."""
+    count = 4200
+    router = make([(rf"^/{chr(0x4E00 + number)}/(?P<rest>\w*)$", number) for number in range(count)])
+    for _ in range(2):
+        for number in (0, 1, 700, 4199):
+            assert router.match(f"/{chr(0x4E00 + number)}/é") == (number, {"rest": "é"})
+    for number in range(0, 9000, 100):
+        expected = (number, {"rest": "x"}) if number < count else None
+        assert router.match(f"/{chr(0x4E00 + number)}/x") == expected
