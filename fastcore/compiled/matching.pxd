@@ -204,3 +204,70 @@ cdef inline bint single(const Bits* bits) noexcept:
 
 cdef inline int8_t wide_code(object wide) except -1:
     return 2 if wide is None else 1 if wide else 0
+
+
+cdef inline void split_groups(Groups* groups, const Bits* bits) noexcept:
+    """Refines disjoint groups so that each lies within `bits` or outside of it; what is in no group yet becomes one."""
+    cdef Bits rest = bits[0]
+    cdef Bits both
+    cdef int i, k, count = groups.count
+    cdef uint32_t inside, outside
+    for i in range(count):
+        inside = outside = 0
+        for k in range(4):
+            both.w[k] = groups.bits[i].w[k] & bits.w[k]
+            rest.w[k] &= ~both.w[k]
+            inside |= both.w[k]
+            outside |= groups.bits[i].w[k] & ~bits.w[k]
+        if inside and outside:
+            for k in range(4):
+                groups.bits[i].w[k] &= ~both.w[k]
+            groups.bits[groups.count] = both
+            groups.count += 1
+    if rest.w[0] | rest.w[1] | rest.w[2] | rest.w[3]:
+        groups.bits[groups.count] = rest
+        groups.count += 1
+
+
+cdef inline void merge_groups(Groups* groups) noexcept:
+    """Groups that lead to the same place become one; those that lead nowhere are dropped."""
+    cdef int i, j, k, kept = 0
+    for i in range(groups.count):
+        if groups.to[i] == NOWHERE:
+            continue
+        for j in range(kept):
+            if groups.to[j] == groups.to[i]:
+                for k in range(4):
+                    groups.bits[j].w[k] |= groups.bits[i].w[k]
+                break
+        else:
+            groups.bits[kept], groups.to[kept] = groups.bits[i], groups.to[i]
+            kept += 1
+    groups.count = kept
+
+
+cdef inline int compare_words(const void* one, const void* other) noexcept nogil:
+    cdef uint32_t a = (<const uint32_t*>one)[0]
+    cdef uint32_t b = (<const uint32_t*>other)[0]
+    return (a > b) - (a < b)
+
+
+cdef inline int32_t unbuilt(int32_t number) noexcept:
+    return NOWHERE if number == NOWHERE else FIRST_UNBUILT - number
+
+
+cdef inline int32_t before_wide(int32_t head) noexcept:
+    """How many words lie between a block's first word and the one that tells of characters beyond ASCII."""
+    return head & HAS_END != 0
+
+
+cdef inline int32_t state_at(const Words* built, int32_t place) noexcept:
+    """The number of the state whose block lies there; `built` has (place, number) of each block, in the order of places."""
+    cdef Py_ssize_t low = 0, high = built.count >> 1, middle
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if <int32_t>built.data[2 * middle] <= place:
+            low = middle
+        else:
+            high = middle
+    return <int32_t>built.data[2 * low + 1]

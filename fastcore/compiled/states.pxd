@@ -68,7 +68,6 @@ cdef class States:
     cdef int32_t _at_end(self, const uint32_t* threads, Py_ssize_t count) noexcept
     cdef int _grow_arena(self, Py_ssize_t more) except -1
     cdef int32_t _align(self, int32_t place, Py_ssize_t size) noexcept
-    cdef int32_t _number_at(self, int32_t place) noexcept
     cdef int32_t _group_number(self, const Bits* bits) except -1
     cdef int32_t _build(self, int32_t number) except? -9
     cdef int32_t _wide_of(self, const uint32_t* threads, Py_ssize_t count) except? -9

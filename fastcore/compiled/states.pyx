@@ -39,16 +39,6 @@ from fastcore.routing.charsets import word_set
 cdef bint EMPTY_TEXT_HAS_NO_BOUNDARY = simulation.EMPTY_TEXT_HAS_NO_BOUNDARY
 
 
-cdef int compare_words(const void* one, const void* other) noexcept nogil:
-    cdef uint32_t a = (<const uint32_t*>one)[0]
-    cdef uint32_t b = (<const uint32_t*>other)[0]
-    return (a > b) - (a < b)
-
-
-cdef inline int32_t unbuilt(int32_t number) noexcept:
-    return NOWHERE if number == NOWHERE else FIRST_UNBUILT - number
-
-
 cdef int sort_edges(
     int32_t[::1] edges, Py_ssize_t count, int32_t nodes, int32_t* start, int32_t* label, int32_t* to
 ) except -1:
@@ -69,46 +59,6 @@ cdef int sort_edges(
         start[node] = start[node + 1]
     start[nodes] = <int32_t>count
     return 0
-
-
-cdef void split_groups(Groups* groups, const Bits* bits) noexcept:
-    """Refines disjoint groups so that each lies within `bits` or outside of it; what is in no group yet becomes one."""
-    cdef Bits rest = bits[0]
-    cdef Bits both
-    cdef int i, k, count = groups.count
-    cdef uint32_t inside, outside
-    for i in range(count):
-        inside = outside = 0
-        for k in range(4):
-            both.w[k] = groups.bits[i].w[k] & bits.w[k]
-            rest.w[k] &= ~both.w[k]
-            inside |= both.w[k]
-            outside |= groups.bits[i].w[k] & ~bits.w[k]
-        if inside and outside:
-            for k in range(4):
-                groups.bits[i].w[k] &= ~both.w[k]
-            groups.bits[groups.count] = both
-            groups.count += 1
-    if rest.w[0] | rest.w[1] | rest.w[2] | rest.w[3]:
-        groups.bits[groups.count] = rest
-        groups.count += 1
-
-
-cdef void merge_groups(Groups* groups) noexcept:
-    """Groups that lead to the same place become one; those that lead nowhere are dropped."""
-    cdef int i, j, k, kept = 0
-    for i in range(groups.count):
-        if groups.to[i] == NOWHERE:
-            continue
-        for j in range(kept):
-            if groups.to[j] == groups.to[i]:
-                for k in range(4):
-                    groups.bits[j].w[k] |= groups.bits[i].w[k]
-                break
-        else:
-            groups.bits[kept], groups.to[kept] = groups.bits[i], groups.to[i]
-            kept += 1
-    groups.count = kept
 
 
 cdef class States:
@@ -407,17 +357,6 @@ cdef class States:
             memmove(self.arena + moved, self.arena + place, size * sizeof(int32_t))
         return moved
 
-    cdef int32_t _number_at(self, int32_t place) noexcept:
-        """The number of the state whose block lies there: `built` has both, in the order of places."""
-        cdef Py_ssize_t low = 0, high = self.built.count >> 1, middle
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if <int32_t>self.built.data[2 * middle] <= place:
-                low = middle
-            else:
-                high = middle
-        return <int32_t>self.built.data[2 * low + 1]
-
     cdef int32_t _group_number(self, const Bits* bits) except -1:
         """The number of a set of ASCII characters that leads somewhere; equal ones are kept once, as 256 bits each."""
         cdef bytes key = PyBytes_FromStringAndSize(<const char*>bits, sizeof(Bits))
@@ -617,7 +556,7 @@ cdef class States:
         cdef int32_t number
         cdef bytes key
         if known is None:
-            key = self.keys[self._number_at(place)]
+            key = self.keys[state_at(&self.built, place)]
             self._step(
                 <const uint32_t*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key) // sizeof(uint32_t) - 1,
                 codepoint, <const uint8_t*>PyBytes_AS_STRING(<bytes>entry[1]),
@@ -695,7 +634,7 @@ cdef int32_t walk(States self, const Character* text, Py_ssize_t length) except?
                         return best
                     if place == FULL:
                         place = <int32_t>(slot + 1 + before_wide(head))
-                        key = self.keys[self._number_at(place)]
+                        key = self.keys[state_at(&self.built, place)]
                         return simulate[Character](self, key, text + at, length - at, best)
                     at += 1
                     continue
@@ -724,11 +663,6 @@ cdef int32_t walk(States self, const Character* text, Py_ssize_t length) except?
                 return simulate[Character](self, self.keys[count], text + at, length - at, best)
             self.arena[slot] = target
         place = target
-
-
-cdef inline int32_t before_wide(int32_t head) noexcept:
-    """How many words lie between a block's first word and the one that tells of characters beyond ASCII."""
-    return head & HAS_END != 0
 
 
 cdef int32_t simulate(States self, bytes key, const Character* text, Py_ssize_t length, int32_t best) except? -9:
