@@ -12,7 +12,7 @@ from re import _compiler, _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from fastcore.routing.errors import PatternError
-from fastcore.routing.shorthand import CONVERTERS, Converter, ShorthandError, translate
+from fastcore.routing.shorthand import CONVERTERS, Converter, ShorthandError, Translation, translate
 from fastcore.routing.tree import SubPattern
 
 _FLAG_LETTERS = {"a": re.ASCII, "i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE}
@@ -40,6 +40,7 @@ class Route:
         self.index, self.target, self.name = index, target, name
         self._compiled: re.Pattern[str] | None = None
         self.converters: Mapping[str, Converter] = {}
+        translation: Translation | None = None
         if isinstance(pattern, re.Pattern):
             self.pattern, self.regex, flags = pattern.pattern, pattern.pattern, pattern.flags
             self._compiled = pattern
@@ -52,16 +53,16 @@ class Route:
             self.regex, self.converters = translation.regex, translation.converters
         if not isinstance(getattr(self, "regex", None), str):
             raise PatternError("a pattern is text or a compiled pattern of text", index=index, pattern=pattern)
-        self._tree: SubPattern = self._parse(int(flags) & ~int(re.DEBUG))
+        self._tree: SubPattern = self._parse(int(flags) & ~int(re.DEBUG), translation)
         state = self._tree.state
         self.flags: int = state.flags
         self.groups: dict[str, int] = state.groupdict
 
-    def _parse(self, flags: int) -> SubPattern:
+    def _parse(self, flags: int, translation: Translation | None) -> SubPattern:
         try:
             return _parser.parse(self.regex, flags)
         except re.error as error:
-            position = error.pos if self.regex == self.pattern else None
+            position = translation.place_in_pattern(error.pos) if translation is not None else error.pos
             raise PatternError(error.msg, index=self.index, pattern=self.pattern, position=position) from None
         except RecursionError:
             raise PatternError("nested too deeply", index=self.index, pattern=self.pattern) from None

@@ -33,6 +33,8 @@ MAX_REPEATED_PARTS = 1000
 
 MAX_PLAIN = 8
 
+_NEVER_REFUSE = tuple(converter for kind, converter in CONVERTERS.items() if kind != "date")
+
 SAFE_IN_PATH = "/:@!$&'()*+,;=~-._" + string.ascii_letters + string.digits
 """What stands in a path as it is (RFC 3986 §3.3: pchar and the slash); all else is percent-encoded."""
 
@@ -262,13 +264,13 @@ def to_text(route: Route, name: str, value: Any) -> str:
 
     A shorthand's converter writes it; else text, numbers, UUIDs, dates are written as `str` does, an Enum by its value.
     """
+    if isinstance(value, enum.Enum):
+        value = value.value
     if name in route.converters and not isinstance(value, str):
         try:
             return route.converters[name].to_text(value)
         except (TypeError, ValueError) as error:
             raise ParameterError(f"{name!r} cannot be written: {error}") from None
-    if isinstance(value, enum.Enum):
-        value = value.value
     if value is None or isinstance(value, (bytes, bytearray, list, tuple, dict, set)):
         raise ParameterError(f"{name!r} is a {type(value).__name__}, which has no text in a path")
     return str(value)
@@ -279,6 +281,16 @@ def check_texts(route: Route, texts: Mapping[str, str]) -> None:
     for name, text in texts.items():
         if group_pattern(route, name).fullmatch(text) is None:
             raise ParameterError(f"{name}={text!r} does not match {group_source(route, name)}")
+
+
+def check_values(route: Route, texts: Mapping[str, str]) -> None:
+    """Raises ParameterError naming the first text that its own converter refuses: `resolve` would not find the path."""
+    for name, text in texts.items():
+        if name in route.converters:
+            try:
+                route.converters[name].to_value(text)
+            except ValueError as error:
+                raise ParameterError(f"{name}={text!r} is no value: {error}") from None
 
 
 def fill(template: Template, texts: Mapping[str, str]) -> str:
@@ -306,7 +318,8 @@ def make_plan(
 ) -> tuple[int, tuple[str, ...], tuple[str, ...], tuple[int, ...], tuple[bool, ...]] | None:
     """A template as the compiled builder takes it: (index, names, texts between, slots, which take an int plainly).
 
-    None where a parameter stands twice or within another, or where the pattern's own text needs percent-encoding.
+    None where a parameter stands twice or within another, where its converter may refuse a text that fits its regex, or
+    where the pattern's own text needs percent-encoding.
     """
     names = tuple(str(part) for part in template if isinstance(part, Parameter))
     if len(set(names)) != len(names) or len(names) > MAX_PLAIN:
@@ -318,6 +331,8 @@ def make_plan(
         else:
             texts[-1] += part
     if not all(char in SAFE_IN_PATH for text in texts for char in text):
+        return None
+    if any(name in route.converters and route.converters[name] not in _NEVER_REFUSE for name in names):
         return None
     places = list(route.groups)
     plain = tuple(route.converters.get(name, CONVERTERS["int"]) is CONVERTERS["int"] for name in names)

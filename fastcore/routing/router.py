@@ -128,6 +128,8 @@ class Router:
         found = self._matcher.find(path)
         if found is None or found[0] != route.index or not found[1].items() >= texts.items():
             self._refuse(route, texts, path, found)
+        if route.converters:
+            reverse.check_values(route, texts)
         return reverse.encode_path(path)
 
     def _refuse(

@@ -8,6 +8,7 @@ stays the regex it is. No matching happens here.
 from __future__ import annotations
 
 import datetime
+import operator
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ class Converter:
 
 
 CONVERTERS: Mapping[str, Converter] = {
-    "int": Converter("[0-9]+", int, lambda value: str(int(value))),
+    "int": Converter("[0-9]+", int, lambda value: f"{operator.index(value):d}"),
     "str": Converter("[^/]+"),
     "path": Converter(".+"),
     "uuid": Converter("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", uuid.UUID),
@@ -44,10 +45,21 @@ CONVERTERS: Mapping[str, Converter] = {
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """`regex` is what the pattern means; `converters` has one for each placeholder, by parameter name."""
+    """`regex` is what the pattern means; `converters` has one for each placeholder, by parameter name.
+
+    `pieces` tells what came from where: (offset in the regex, offset in the pattern, whether it stands as written).
+    """
 
     regex: str
     converters: Mapping[str, Converter] = field(default_factory=dict)
+    pieces: tuple[tuple[int, int, bool], ...] = ()
+
+    def place_in_pattern(self, position: int | None) -> int | None:
+        """Where in the pattern that lies which is at this offset of the regex."""
+        if position is None or not self.pieces:
+            return position
+        start, written, as_it_is = max(piece for piece in self.pieces if piece[0] <= position)
+        return written + position - start if as_it_is else written
 
 
 class ShorthandError(ValueError):
@@ -74,19 +86,23 @@ def translate(pattern: str, converters: Mapping[str, Converter] = CONVERTERS) ->
         return Translation(pattern)
     used: dict[str, Converter] = {}
     parts: list[str] = []
-    end = 0
+    pieces: list[tuple[int, int, bool]] = []
+    end = length = 0
     for found in placeholders:
         between = pattern[end : found.start()]
+        pieces.append((length, end, not literal))
         parts.append(re.escape(between) if literal else between)
+        pieces.append((length + len(parts[-1]), found.start(), False))
         name = found["name"]
         if name in used:
             raise ShorthandError(f"the parameter {name!r} is named twice", found.start("name"))
         used[name] = _find_converter(found, converters)
         parts.append(f"(?P<{name}>{used[name].regex})")
-        end = found.end()
+        end, length = found.end(), sum(map(len, parts))
     tail = pattern[end:]
+    pieces.append((length, end, not literal))
     parts.append(re.escape(tail) + r"\Z" if literal else tail)
-    return Translation("".join(parts), used)
+    return Translation("".join(parts), used, tuple(pieces))
 
 
 def _find_converter(found: re.Match[str], converters: Mapping[str, Converter]) -> Converter:

@@ -153,6 +153,13 @@ def test_threads_may_share_a_router(make: MakeRouter) -> None:
         ([("/", 1, "n"), ("/x", 2, "n")], 1, "the name 'n' is that of route 0"),
         ([("/<foo:x>", 1)], 0, "there is no converter 'foo'"),
         ([("/<int:x>/<int:x>", 1)], 0, "the parameter 'x' is named twice"),
+        ([("/<int:x>/a(b", 1)], 0, "unterminated subpattern\n    /<int:x>/a(b\n              ^"),
+        ([("/[z-a]<int:x>", 1)], 0, "bad character range z-a\n    /[z-a]<int:x>\n      ^"),
+        (
+            [("^/(?P<x>a)/<int:x>$", 1)],
+            0,
+            "redefinition of group name 'x' as group 2; was group 1\n    ^/(?P<x>a)/<int:x>$\n               ^",
+        ),
         ([(b"/", 1)], 0, "a pattern is text"),
         (["/"], 0, "an entry is (pattern, target)"),
         ([("/", 1, 2)], 0, "a name is text"),
@@ -233,6 +240,25 @@ def test_a_text_that_its_converter_refuses_is_a_miss(make: MakeRouter) -> None:
     router = make([("/<date:day>", "day")])
     assert router.match("/2024-13-40") == ("day", {"day": "2024-13-40"})
     assert router.resolve("/2024-13-40") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("int", 1.5), ("date", "2024-02-30"), ("date", datetime.time()), ("uuid", "1")]
+)
+def test_url_refuses_what_its_converter_would_not_read_back(make: MakeRouter, kind: str, value: Any) -> None:
+    router = make([(f"/x/<{kind}:v>", "x")])
+    for _ in range(2):
+        with pytest.raises(ParameterError, match=r"cannot be written|is no value|does not match"):
+            router.url("x", v=value)
+
+
+class Level(enum.Enum):
+    LOW = 1
+
+
+def test_a_member_of_an_enum_is_its_value_for_a_converter_too(make: MakeRouter) -> None:
+    router = make([("/level/<int:level>", "level")])
+    assert [router.url("level", level=level) for level in (Level.LOW, True, 7)] == ["/level/1", "/level/1", "/level/7"]
 
 
 def test_converters_can_be_added(make: MakeRouter) -> None:
