@@ -80,8 +80,7 @@ class Alphabet:
         groups = [(1 << 128) - 1] if anything else _union(sets)
         for chars in {chars.ascii for chars in sets} | _SPECIAL:
             groups = [part for group in groups for part in (group & chars, group & ~chars) if part]
-        for group in groups:
-            yield _pick(group)
+        yield from sorted(map(_pick, groups), key=_unpleasantness)
         if anything or any(chars.wide is not False for chars in sets):
             yield from self.wide
 
@@ -104,6 +103,13 @@ def _pick(group: int) -> int:
     printable = group & (((1 << 127) - 1) >> 33 << 33)
     chosen = printable or group
     return (chosen & -chosen).bit_length() - 1
+
+
+def _unpleasantness(codepoint: int) -> int:
+    """Examples are for people: what can be printed is tried first."""
+    if codepoint in _PLEASANT:
+        return _PLEASANT.index(codepoint)
+    return 1000 + codepoint if 32 < codepoint < 127 else 2000 + codepoint
 
 
 def _wide_representatives(mixed: Sequence[CharSet]) -> list[int]:
