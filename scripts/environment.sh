@@ -28,7 +28,8 @@ fi
 # The project itself is installed without its extensions; they are built in place below, where a change is noticed.
 wanted=$(sha256sum <pyproject.toml)
 covered=""
-for more in "$extra" test bench; do stamped "installed-$more" "$wanted" && covered=1; done    # test and bench include dev
+case $extra in dev) covers="dev test bench" ;; test) covers="test bench" ;; *) covers=$extra ;; esac    # what includes it
+for more in $covers; do stamped "installed-$more" "$wanted" && covered=1; done
 if [[ ! $covered ]]; then
     echo "==> installing into $venv: fastcore-fcgi[$extra] and what its build needs"
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check --upgrade 'setuptools>=77' 'Cython>=3.1'

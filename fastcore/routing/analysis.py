@@ -80,7 +80,8 @@ class Alphabet:
         groups = [(1 << 128) - 1] if anything else _union(sets)
         for chars in {chars.ascii for chars in sets} | _SPECIAL:
             groups = [part for group in groups for part in (group & chars, group & ~chars) if part]
-        yield from sorted(map(_pick, groups), key=_unpleasantness)
+        for group in groups:
+            yield _pick(group)
         if anything or any(chars.wide is not False for chars in sets):
             yield from self.wide
 
@@ -197,7 +198,7 @@ class Analysis:
         if own.won == 0 and others.won != NO_ROUTE and not others.threads:
             return iter(())
         sets = [*_sets_of(alone, own), *_sets_of(self.table, others)]
-        return self.alphabet.choices(sets, anything=own.won == 0 or _owes(own))
+        return iter(sorted(self.alphabet.choices(sets, anything=own.won == 0 or _owes(own)), key=_unpleasantness))
 
     def _step_others(self, others: State, codepoint: int, limit: int) -> State:
         """The earlier routes after one more character: what has won stays won, unless a yet earlier one wins."""
@@ -299,7 +300,8 @@ class _Pairs:
             return iter(())
         edges, charsets = self.simulation.character_edges, self.simulation.automaton.charsets
         sets = [charsets[number] for thread in (one, other) if thread >= 0 for number, _ in edges[thread >> OWES_BITS]]
-        return self.alphabet.choices(sets, anything=any(thread >= 0 and thread & OWES_MASK for thread in (one, other)))
+        owing = any(thread >= 0 and thread & OWES_MASK for thread in (one, other))
+        return iter(sorted(self.alphabet.choices(sets, anything=owing), key=_unpleasantness))
 
     def step(self, thread: int, codepoint: int) -> tuple[int, ...]:
         if thread < 0:
