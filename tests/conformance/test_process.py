@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import pytest
 import wire
-from fcgi_server import Server, children, is_closed, is_cut_off, read_answer, read_to_end
+from fcgi_server import Server, children, is_asleep, is_closed, is_cut_off, pending, read_answer, read_to_end
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -87,16 +87,9 @@ def test_line_60_worker_that_hears_no_signal_is_killed_after_the_second(start, t
         server.wait_for(inside.exists, "the application")
         for _ in range(2):
             os.kill(server.pid, signal.SIGTERM)
-            server.wait_for(lambda: not pending(server), "the signal to be taken")
+            server.wait_for(lambda: not pending(server.pid), "the signal to be taken")
         assert server.process.wait(20) == 0
     assert "does not end: killed" in server.log
-
-
-def pending(server):
-    """Whether a signal sent to the server's (first) process waits to be taken."""
-    with open(f"/proc/{server.pid}/status") as status:
-        found = dict(line.split(":", 1) for line in status)
-    return int(found["ShdPnd"], 16) | int(found["SigPnd"], 16)
 
 
 def test_line_61_accept_survives_running_out_of_descriptors(start):
@@ -175,7 +168,7 @@ def test_line_61_one_connection_wakes_about_one_worker(start):
     server.wait_for(lambda: len(children(server.pid)) == 4, "four workers")
     workers = children(server.pid)
     for pid in workers:
-        server.wait_for(lambda: sleeps(pid), "the worker to wait")  # noqa: B023
+        server.wait_for(lambda: is_asleep(pid), "the worker to wait")  # noqa: B023
     before = sum(map(switches, workers))
     for _ in range(200):
         assert server.ask(PATH_INFO="/hello").body == b"hello"
@@ -186,11 +179,6 @@ def switches(pid):
     """How often the process has gone to sleep by itself."""
     with open(f"/proc/{pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
-
-
-def sleeps(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "S"
 
 
 def test_line_62_socket_has_its_mode_whatever_the_umask(start, tmp_path, twin_environment):

@@ -19,6 +19,7 @@ from fcgi_server import Server, read_answer, read_records, read_to_end
 REQUESTS = int(os.environ.get("FASTCORE_LEAK_REQUESTS", "6000"))
 LIMITS = ("body_memory=2000", "requests_per_connection=8", "params_bytes=5000", "body=100000", "output_buffer=65536")
 LARGEST_GROWTH = 2 << 20  # bytes of resident memory after the first quarter, however many requests follow
+SANITIZED = "asan" in os.environ.get("LD_PRELOAD", "")  # make sanitize: what is freed is held back for a while
 POST = {"REQUEST_METHOD": "POST", "PATH_INFO": "/echo"}
 
 Kind = Callable[[Server], int]
@@ -288,6 +289,6 @@ def test_requests_of_every_kind_leave_nothing(tmp_path, twin, twin_environment, 
         print(
             f"{twin.name} {application}: {count} requests, {grown >> 10} KiB, {more[0]} objects, {more[1]} blocks more"
         )
-        assert grown < LARGEST_GROWTH
+        assert grown < LARGEST_GROWTH or SANITIZED
         assert more[0] < 100, "objects"
         assert more[1] < 2000, "blocks of memory"

@@ -43,7 +43,8 @@ class Server:
         self._command += ["--interface", "native" if application.endswith("native") else "wsgi", *options]
         name = application if ":" in application else f"applications:{application}"
         self._command += ["--path", str(ROOT / "tests" / "support"), name]
-        self._environment = {**environment, "PYTHONPATH": str(ROOT), **(variables or {})}
+        search = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []  # as make sanitize sets it
+        self._environment = {**environment, "PYTHONPATH": os.pathsep.join([*search, str(ROOT)]), **(variables or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -180,6 +181,19 @@ def children(pid: int) -> list[int]:
     """The process ids of a process's children."""
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return [int(child) for child in file.read().split()]
+
+
+def pending(pid: int) -> bool:
+    """Whether a signal sent to the process waits to be taken: a second one of its number would be lost."""
+    with open(f"/proc/{pid}/status") as status:
+        found = dict(line.split(":", 1) for line in status)
+    return bool(int(found["ShdPnd"], 16) | int(found["SigPnd"], 16))
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether the process waits for something."""
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "S"
 
 
 def is_closed(sock: socket.socket) -> bool:
