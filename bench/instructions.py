@@ -66,7 +66,8 @@ def count_case(peer: Peer, options: tuple[str, ...], profiles: Path | None, name
 def count_life(peer: Peer, options: tuple[str, ...], requests: int, profile: Path | None) -> int:
     """Instructions of a whole life of the server with so many requests."""
     out = f"--callgrind-out-file={profile.resolve() if profile else '/dev/null'}"
-    with Server(peer, wrapper=("valgrind", "--tool=callgrind", out)) as server:
+    quiet = "--child-silent-after-fork=yes"  # of the child that parses the command line
+    with Server(peer, wrapper=("valgrind", "--tool=callgrind", quiet, out)) as server:
         command = [str(compile_program("loadgen")), *options, "-c", "1", "-n", str(requests), server.address]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if result.returncode:

@@ -137,7 +137,7 @@ PURE_NATIVE = _fastcore("native", "pure")
 PURE_WSGI = _fastcore("wsgi", "pure")
 UWSGI = _uwsgi("uwsgi", "uWSGI (C), WSGI", ("--fastcgi-socket",), note="keeps no FastCGI connections")
 UWSGI_OWN = _uwsgi(
-    "uwsgi-own", "uWSGI (C), WSGI, by its own protocol", ("--socket",), protocol="uwsgi", note="keeps no connections"
+    "uwsgi-own", "uWSGI (C), WSGI, own protocol", ("--socket",), protocol="uwsgi", note="keeps no connections"
 )
 LIBFCGI = Peer(
     "libfcgi",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LABELS, VALUES, ROW, BAR = 760, 250, 90, 24, 14
+WIDTH, LABELS, VALUES, ROW, BAR = 800, 310, 80, 24, 14
 """Pixels: the drawing, the room of the labels and of the values, the height of a row and of its bar."""
 
 _STYLE = """\

@@ -23,6 +23,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -57,6 +58,11 @@ def main() -> int:
         except Missing as error:
             tell(f"  left out: {error}")
             failed.append(name)
+            continue
+        except Exception:  # the other sections are worth their time all the same
+            tell(traceback.format_exc())
+            failed.append(name)
+            wrong = True
             continue
         print(f"\n{section.render(result)}\n", flush=True)
         wrong |= _tell_wrong_answers(result)
