@@ -123,22 +123,7 @@ cdef class WorkerLoop:
         spool_directory=None,
         event_loop="auto",
     ):
-        """What to serve, and to whom.
-
-        Args:
-            listener: a listening socket; it is made non-blocking and stays the caller's.
-            application: a native application (fastcore.wsgi.WSGIAdapter makes one of a WSGI application).
-            limits: what is accepted before it is refused.
-            allow_uids: who may connect to a unix socket (SO_PEERCRED); None for everyone that its mode lets in.
-            allow_hosts: the numeric addresses that may connect over TCP.
-            workers: how many processes share the listener.
-            lifeline: a descriptor that becomes readable when the parent process is gone: then drain; -1 for none.
-            log: takes one text without a newline.
-            roles: what is served (numbers of fastcore.constants); others get FCGI_UNKNOWN_ROLE.
-            overload: "protocol" or "page", see Connection.
-            spool_directory: where the temporary files of long bodies are made; None for the usual place.
-            event_loop: in which coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it is installed.
-        """
+        """What to serve, and to whom; the arguments are told in the twin, fastcore.pure.loop."""
         self.epoll = -1
         self.limits = limits
         self.listener = listener
