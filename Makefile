@@ -91,6 +91,11 @@ soak-fastcore: tools ## LEAK_REQUESTS requests of every kind: memory, descriptor
 sanitize: tools ## the tests of fastcore with AddressSanitizer and UndefinedBehaviorSanitizer in the compiled modules
 	@scripts/sanitize.sh $(VENV) $(SANITIZED) $(PYTEST_ARGS)
 
+.PHONY: conformance
+conformance: tools ## the numbered tests of the checklist on both twins; writes docs/conformance.md
+	@$(PACKAGES) lighttpd nginx haproxy apache caddy h2o libfcgi
+	@$(VENV)/bin/python scripts/conformance.py $(PYTEST_ARGS)
+
 .PHONY: clean
 clean: ## remove what was built and cached; the virtual environments stay (make distclean takes them too)
 	@rm -rf build dist .make .artifacts .hypothesis .mypy_cache .pytest_cache .ruff_cache bench/native/build *.egg-info

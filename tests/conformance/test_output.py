@@ -155,3 +155,16 @@ def test_line_49_answer_without_a_body_leaves_the_connection_usable(server, stat
             sock.sendall(wire.request(REQUEST_METHOD=method, PATH_INFO="/status", QUERY_STRING=status))
             answer = read_answer(sock)
             assert (answer.status, answer.body, answer.app_status) == (int(status), b"", 0)
+
+
+@pytest.mark.parametrize("application", ["native", "wsgi"])
+def test_line_52_authorizer_says_yes_with_variables_and_no_with_a_whole_answer(start, application):
+    server = start(application, "--role", "authorizer")
+    with server.connect() as sock:
+        for user, status in (("alice", 200), ("eve", 403), ("alice", 200)):
+            parameters = {"REQUEST_METHOD": "GET", "PATH_INFO": "/authorize", "REMOTE_USER": user}
+            sock.sendall(wire.begin(role=2) + wire.params(1, parameters) + wire.stdin())
+            answer = read_answer(sock)
+            assert answer.status == status
+            assert (b"Variable-AUTH_LEVEL: full" in answer.head.split(b"\r\n")) is (status == 200)
+            assert bool(answer.body) is (status == 403)

@@ -86,6 +86,10 @@ def native(request):
         case "/errors":
             request.write_error("first complaint\n")
             return 200, text, b"complained"
+        case "/complain":
+            for _ in range(int(query) // 1000):
+                request.write_error("x" * 999 + "\n")
+            return 200, text, b"complained"
         case "/many":
             count, size, *rest = query.split(",")
             return 200, text, Chunks(int(count), int(size), rest[0] if rest else "")
@@ -322,6 +326,9 @@ def wsgi(environ, start_response):
         environ["wsgi.errors"].flush()
         start_response("200 OK", headers)
         return [b""]
+    if path == "/environ":
+        start_response("200 OK", headers)
+        return [repr(sorted(item for item in environ.items() if isinstance(item[1], str))).encode()]
     if path == "/keys":
         start_response("200 OK", headers)
         shown = {

@@ -48,6 +48,20 @@ def test_readable_text_stays_as_it_is(texts: list[str]) -> None:
     assert lines_of(data, [3, 7]) == texts
 
 
+def test_defect_cve_2024_9026_output_of_workers_has_all_its_bytes_and_no_others_cut_anywhere() -> None:
+    """PHP-FPM lost up to four bytes of a line, or took those of another, where a read ended within them."""
+    one, two = b"first line of one\nsecond line, of one\n", "a line of two with an é\n".encode()
+    for cut in range(len(one) + 1):
+        for other_cut in range(len(two) + 1):
+            mine, others = LineBuffer(), LineBuffer()
+            lines = mine.feed(one[:cut])
+            other_lines = others.feed(two[:other_cut])
+            lines += mine.feed(one[cut:]) + mine.flush()
+            other_lines += others.feed(two[other_cut:]) + others.flush()
+            assert lines == ["first line of one", "second line, of one"]
+            assert other_lines == ["a line of two with an é"]
+
+
 def test_a_character_cut_between_two_reads_is_whole() -> None:
     buffer = LineBuffer()
     assert buffer.feed("grü".encode()[:-1]) == []
