@@ -222,10 +222,10 @@ def document(outcomes: dict[Test, dict[str, Counter[str]]]) -> str:
     parts = [
         "# Conformance",
         "",
-        "Written by `make conformance` from a run of the tests that are named after a line of the checklist, not by hand:",
-        f"{len(outcomes)} tests, {cell(counts)}, on Python {platform.python_version()}. They run on the compiled and the",
-        "pure twin; what is about sockets, through real ones. The last column counts those that know no twins: through",
-        "real web servers, and of the supervisor.",
+        "Written by `make conformance` from a run of the tests that are named after a line of the checklist:",
+        f"{len(outcomes)} tests, {cell(counts)}, on Python {platform.python_version()}. They run on the compiled and",
+        "the pure twin; what is about sockets, through real ones. The last column counts those that know no twins:",
+        "through real web servers, and of the supervisor.",
         "",
     ]
     for chapter, lines in CHAPTERS.items():

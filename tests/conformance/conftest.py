@@ -5,6 +5,7 @@ No machine-wide lock: these tests start processes on unix sockets and free ports
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,8 +16,10 @@ from leftovers import Snapshot, adopt_orphans
 
 
 @pytest.fixture(scope="session", autouse=True)
-def orphans_are_seen() -> None:
+def as_if_started_in_the_foreground() -> None:
     adopt_orphans()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell gives to `command &`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

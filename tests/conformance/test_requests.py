@@ -228,7 +228,6 @@ def test_line_24_connection_stays_or_closes_as_asked_after_an_abort_too(server, 
             sock.sendall(wire.request(PATH_INFO="/hello"))
             assert read_answer(sock).body == b"hello"
         else:
-            sock.sendall(wire.stdin(1, b"four"))
             assert is_closed(sock)
 
 
