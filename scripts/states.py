@@ -62,6 +62,12 @@ def ends(connection: Any) -> list[Any]:
     return []
 
 
+def breaks_off(connection: Any) -> list[Any]:
+    if connection.is_active(ID):
+        connection.break_off(ID)
+    return []
+
+
 def waits_too_long(connection: Any) -> list[Any]:
     connection.refuse_bodies(408)
     return list(connection.receive_data(b""))
@@ -86,6 +92,7 @@ INPUTS: dict[str, Act] = {
     "ABORT_REQUEST": comes(record(constants.ABORT_REQUEST)),
     "a record of another type": comes(record(200, b"a")),
     "`end_request()`": ends,
+    "`break_off()`": breaks_off,
     "`refuse_bodies()`": waits_too_long,
 }
 
@@ -109,6 +116,7 @@ COLUMN = {
     "READING_DATA": 3,
     "COMPLETE": 4,
     "REFUSED": 4,
+    "broken off": 4,
 }
 
 
@@ -132,6 +140,8 @@ def sent(data: bytes) -> tuple[str, ...]:
     """The records of some output, by name."""
     names = []
     while data:
+        if data[0] != constants.VERSION_1:
+            return (*names, "bytes that are no record")
         length = int.from_bytes(data[4:6], "big")
         name = RECORDS[data[1]] if length or data[1] not in (constants.STDOUT, constants.STDERR) else ""
         if data[1] == constants.END_REQUEST:
@@ -167,7 +177,10 @@ def behaviour(twin: Any, way: tuple[str, ...]) -> tuple[Any, ...]:
 
 def name_of(way: tuple[str, ...]) -> str:
     """The specification's own name of a state, with the role that it belongs to."""
-    inbound = led(implementation.twin("pure"), way)._inbound.get(ID)
+    connection = led(implementation.twin("pure"), way)
+    inbound = connection._inbound.get(ID)
+    if connection.failed:
+        return "broken off"
     if inbound is None:
         return "no request" if way else "new connection"
     return STATES[inbound.state]
@@ -242,19 +255,20 @@ def document(machine: Machine) -> str:
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 180, 46, 140, 74, 24
 LINE = 16  # pixels of a line of the notes
-ROW = {"new connection": 0, "no request": 1, "READING_DATA": 2, "COMPLETE": 1, "REFUSED": 3}
+ROW = {"new connection": 0, "no request": 1, "READING_DATA": 2, "COMPLETE": 1, "REFUSED": 2, "broken off": 3}
 
 
 def drawing(machine: Machine) -> str:
     """The same as SVG: what leads on. What ends or refuses a request from several states is said below in words."""
     names = [state.name for state in machine.states]
+    requests = sum(name.startswith(tuple(STATES.values())) for name in names)
     rows = [ROW.get(name, list(ROLES).index(name.rpartition(", ")[2]) if ", " in name else 0) for name in names]
     places = [
         (MARGIN + state.column * (WIDTH + GAP_X), 3 * MARGIN + row * (HEIGHT + GAP_Y))
         for state, row in zip(machine.states, rows, strict=True)
     ]
     edges: dict[tuple[int, int], list[str]] = {}
-    said: dict[str, dict[str, list[str]]] = {"no request": {}, "REFUSED": {}}
+    said: dict[str, dict[str, list[str]]] = {"no request": {}, "REFUSED": {}, "broken off": {}}
     for (index, name), (found, following) in machine.table.items():
         if found.failed or following == index:
             continue
@@ -269,7 +283,7 @@ def drawing(machine: Machine) -> str:
             ends_drawn |= {(following, label) for label in labels}
     shapes = [_edge(places[one], places[other], labels) for (one, other), labels in edges.items()]
     shapes += [_box(place, state) for place, state in zip(places, machine.states, strict=True)]
-    notes = [line for name, causes in said.items() for line in _notes(name, causes, names)]
+    notes = [line for name, causes in said.items() for line in _notes(name, causes, names, requests)]
     right = max(x for x, _ in places) + WIDTH + MARGIN
     top = max(y for _, y in places) + HEIGHT + 2 * MARGIN
     return "\n".join(
@@ -290,7 +304,7 @@ def drawing(machine: Machine) -> str:
     )
 
 
-def _notes(name: str, causes: dict[str, list[str]], names: list[str]) -> list[str]:
+def _notes(name: str, causes: dict[str, list[str]], names: list[str], count: int) -> list[str]:
     """`→ REFUSED: DATA over the limit (from READING_DATA)`: inputs with the same origins are put together."""
     together: dict[tuple[str, ...], list[str]] = {}
     for cause, origins in causes.items():
@@ -298,7 +312,7 @@ def _notes(name: str, causes: dict[str, list[str]], names: list[str]) -> list[st
     notes = []
     for origins, inputs in together.items():
         requests = [origin for origin in origins if origin != "new connection"]
-        whence = "every request" if len(requests) == len(names) - 2 else "; ".join(requests)
+        whence = "every request" if len(requests) == count else "; ".join(requests)
         if requests:
             notes.append(f"→ {name}: {', '.join(inputs)} (from {whence})")
     return notes + [f"→ {name}: any other record (from new connection)"] * any("new connection" in o for o in together)
