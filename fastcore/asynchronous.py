@@ -91,6 +91,7 @@ class Answer:
         # PERF: at once, where the task has not to be left first: cancelled ones have not ended yet, and what calls the
         # application again does so in its context, which is ours.
         if not self.is_cancelled() and not exchange.calls_application():
+            self._task.remove_done_callback(self._end)
             self._end()
 
     async def _send(self, body: Any) -> None:

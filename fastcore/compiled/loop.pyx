@@ -8,17 +8,7 @@ fastcore.pure.loop; this one calls the system itself.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport (
-    EAGAIN,
-    ECONNABORTED,
-    EHOSTUNREACH,
-    EINTR,
-    ENETDOWN,
-    ENETUNREACH,
-    ENOPROTOOPT,
-    EPERM,
-    EPROTO,
-    ETIMEDOUT,
-    errno,
+    EAGAIN, ECONNABORTED, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EPERM, EPROTO, ETIMEDOUT, errno,
 )
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -550,10 +540,12 @@ cdef class WorkerLoop:
         channel.closed = True
         self.channels.pop(channel.fd, None)
         self.runnable.pop(channel.fd, None)
-        if channel.interest != NOT_WATCHED and self.epoll >= 0:
-            self.control(EPOLL_CTL_DEL, channel.fd, 0)
-        close(channel.fd)
-        self.orphans += channel.abandon()
+        try:
+            if channel.interest != NOT_WATCHED and self.epoll >= 0:
+                self.control(EPOLL_CTL_DEL, channel.fd, 0)
+        finally:
+            close(channel.fd)
+            self.orphans += channel.abandon()
         return self.accept_on()
 
     cdef int accept_on(self) except -1:

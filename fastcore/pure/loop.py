@@ -488,10 +488,12 @@ class WorkerLoop:
         channel.closed = True
         self._channels.pop(channel.fd, None)
         self._runnable.pop(channel.fd, None)
-        if channel.interest != NOT_WATCHED and self._epoll is not None:
-            self._epoll.unregister(channel.fd)
-        channel.sock.close()
-        self._orphans += channel.abandon()
+        try:
+            if channel.interest != NOT_WATCHED and self._epoll is not None:
+                self._epoll.unregister(channel.fd)
+        finally:
+            channel.sock.close()
+            self._orphans += channel.abandon()
         self._accept_on()
 
     def _accept_on(self) -> None:

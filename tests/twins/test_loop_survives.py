@@ -302,7 +302,8 @@ def epoll_descriptor():
             pass
 
 
-def test_epoll_that_was_replaced_by_the_application_ends_the_loop(twin, tmp_path):
+@pytest.mark.parametrize("late", [False, True])
+def test_epoll_that_was_replaced_by_the_application_ends_the_loop(twin, tmp_path, late):
     """A careless daemon's os.closerange() and open(): an error, not a loop that spins for ever."""
     before = set(epoll_descriptor())
 
@@ -314,6 +315,8 @@ def test_epoll_that_was_replaced_by_the_application_ends_the_loop(twin, tmp_path
 
     with LoopThread(twin, application, tmp_path) as loop:
         with loop.connect() as sock:
+            while late and not loop.loop.connections:  # it is in the epoll, and has to be taken out
+                time.sleep(0.01)
             sock.sendall(wire.request(flags=0))
             read_to_end(sock)  # a client that leaves at once may not be answered at all
         loop.join()
