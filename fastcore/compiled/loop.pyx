@@ -134,11 +134,7 @@ cdef class WorkerLoop:
         self.output_buffer = limits.output_buffer
         self.max_connections = limits.connections
         self.sweep_period = min(
-            limits.header_timeout,
-            limits.body_timeout,
-            limits.idle_timeout,
-            limits.write_timeout,
-            limits.linger_timeout,
+            limits.header_timeout, limits.body_timeout, limits.idle_timeout, limits.write_timeout, limits.linger_timeout
         )
         self.wakeup, self.wakeup_write = socket.socketpair()
         self.wakeup_read_fd = self.wakeup.fileno()
@@ -488,9 +484,7 @@ cdef class WorkerLoop:
         if not buffer_length(&channel.output):
             return 0
         sent = send(
-            channel.fd,
-            channel.output.data + channel.output.start,
-            buffer_length(&channel.output),
+            channel.fd, channel.output.data + channel.output.start, buffer_length(&channel.output),
             MSG_NOSIGNAL | MSG_DONTWAIT,
         )
         if sent >= 0:
