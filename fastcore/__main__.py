@@ -130,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--spool-dir", metavar="DIR", help="where the temporary files of long bodies go (default: $TMPDIR or /tmp)"
     )
+    parser.add_argument(
+        "--stream-body", action="store_true", help="call the application before its body has come; it reads as it comes"
+    )
     parser.add_argument("--version", action="version", version=f"fastcore {__version__}")
     return parser
 
@@ -230,6 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             spool_directory=arguments.spool_dir,
             max_requests=arguments.max_requests,
             event_loop=arguments.event_loop,
+            stream_body=arguments.stream_body,
         )
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

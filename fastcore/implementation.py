@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
     TwinName = Literal["pure", "compiled"]
 
-ROOMS = ("records", "response", "body", "request", "connection", "exchange", "wsgi", "channel", "loop", "matcher")
+ROOMS = (
+    "records",
+    "response",
+    "body",
+    "stream",
+    "request",
+    "connection",
+    "exchange",
+    "wsgi",
+    "channel",
+    "loop",
+    "matcher",
+)
 
 
 def _compiled_modules_exist() -> bool:

@@ -15,7 +15,8 @@ _MOST = 2**53  # no limit means anything over it, and sums of two fit 64 bits
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one worker accepts before it refuses. All values are positive integers up to 2**53, times are seconds.
+    """What one worker accepts before it refuses. All values are positive integers up to 2**53, times are seconds;
+    `request_timeout` may be 0.
 
     Example: ``Limits(body=256 * MIB, idle_timeout=15)``.
     """
@@ -47,12 +48,17 @@ class Limits:
     """Seconds without a byte taken by a reader; then its connection is closed."""
     linger_timeout: int = 5
     """Seconds that input is still read and thrown away after an early answer, so that the answer is not lost."""
+    request_timeout: int = 0
+    """Seconds that one call into the application may take: the call itself, or one next() of its body; then it is
+    ended by RequestTimeout, and the client gets 504. 0 for no limit."""
 
     def __post_init__(self) -> None:
         for name in LIMIT_NAMES:
             value = getattr(self, name)
-            if type(value) is not int or not 0 < value <= _MOST:
-                raise ValueError(f"Limits.{name} must be a positive int up to 2**53, not {value!r}")
+            least = 0 if name == "request_timeout" else 1
+            if type(value) is not int or not least <= value <= _MOST:
+                what = "a positive int" if least else "0 or a positive int"
+                raise ValueError(f"Limits.{name} must be {what} up to 2**53, not {value!r}")
 
 
 LIMIT_NAMES = tuple(Limits.__annotations__)

@@ -52,6 +52,7 @@ def serve(
     overload: Literal["protocol", "page"] = "protocol",
     spool_directory: str | None = None,
     event_loop: EventLoopName = "auto",
+    stream_body: bool = False,
 ) -> int:
     """Serve an application over FastCGI until a signal; returns its number.
 
@@ -81,6 +82,8 @@ def serve(
         spool_directory: where the temporary files of long bodies are made; None for TMPDIR, /tmp or /var/tmp.
         event_loop: in which a native application's coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it
             is installed. No event loop is made before the first coroutine.
+        stream_body: call the application when the parameters are complete; it reads its body as it comes, and its
+            worker waits with it (docs/streaming.md).
 
     Raises ListenerError where `bind` cannot be listened on, AddressError where it is no address or the list of allowed
     ones is none, SpoolError where `spool_directory` cannot be used. Call it in the main thread: it handles signals.
@@ -112,6 +115,7 @@ def serve(
         "workers": workers,
         "log": log,
         "event_loop": event_loop,
+        "stream_body": stream_body,
     }
     options |= {"roles": [ROLES[role] for role in roles], "overload": overload}
     if spool_directory is not None:

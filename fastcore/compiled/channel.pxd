@@ -3,10 +3,26 @@ from libc.stdint cimport uint8_t
 from fastcore.compiled.connection cimport Connection, Inbound
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
+from fastcore.compiled.stream cimport StreamBody
 
 
 cdef enum:
     NOT_WATCHED = -1
+    ON_TIME = 0                # what judge() says
+    OVERDUE = 1
+    BODY_OVERDUE = 2
+    RETIRED = 3
+    READ_BYTES = 65536         # of one recv()
+
+
+cdef class Waiter:
+    cdef bint stopping
+
+    cdef int wait_for_input(self, Channel channel) except -1
+    cdef bint read_waiting(self, Channel channel) except -1
+    cdef int flush(self, Channel channel) except -1
+    cdef int close(self, Channel channel) except -1
+    cdef int watch(self, Channel channel) except -1
 
 
 cdef class Channel(Connection):
@@ -24,8 +40,12 @@ cdef class Channel(Connection):
     cdef double since          # seconds: when this phase began, or made progress
     cdef str spool_directory   # where long bodies go; None for the usual place
     cdef long long max_body_memory
+    cdef Waiter waiter         # there where bodies are streamed
+    cdef StreamBody held       # what has no room; nothing is read until it has
 
     cpdef on_request(self, Request request)
+    cdef int begin_stream(self, Request request, long long declared) except -1
+    cdef int put_stream(self, StreamBody arriving, const uint8_t* data, Py_ssize_t length) except -1
     cdef int deliver_body(self, Request request, const uint8_t* data, Py_ssize_t length) except -1
     cpdef on_body_end(self, Request request)
     cdef int deliver_data(self, Request request, const uint8_t* data, Py_ssize_t length) except -1
@@ -34,4 +54,8 @@ cdef class Channel(Connection):
     cpdef on_abort(self, Request request)
     cdef int abort(self, Inbound inbound) except -1
     cdef Exchange with_task(self, int request_id)
+    cdef int judge(self, double waited) except -1
     cdef int abandon(self) except -1
+
+
+cdef bint has_gone(Exchange exchange) except -1

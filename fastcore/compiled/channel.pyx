@@ -4,28 +4,88 @@ What the records say is acted upon at once. No bytes are read or written here (s
 fastcore.pure.channel.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint8_t
 
 from fastcore.compiled cimport protocol
+from fastcore.compiled.buffer cimport buffer_length
 from fastcore.compiled.connection cimport Connection, Inbound
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
-from fastcore.compiled.system cimport now
+from fastcore.compiled.stream cimport StreamBody
+from fastcore.compiled.system cimport await_ready, now
 
 from collections import deque
 
 from fastcore.compiled.response import error_page
+from fastcore.errors import ClientGone, body_error
 
 cdef enum:
     PHASE_PARAMS = 1
+    PHASE_BODY = 2
+    PHASE_ANSWERING = 3
+    MAX_WAIT = 3600  # seconds of one poll()
     REFUSED = 4
+
+
+READ_SIZE = READ_BYTES  # bytes of one recv()
+
+
+cdef class Waiter:
+    """The worker loop, as a channel that streams its bodies knows it."""
+
+    cdef int wait_for_input(self, Channel channel) except -1:
+        """Block until something has come on this connection and is taken; a body that waits in vain is refused.
+
+        For an application that reads its body as it comes; other connections wait. What comes for other requests of
+        this one is kept for later.
+        """
+        cdef double deadline = now() + <double>channel.limits.body_timeout
+        while not channel.closed:
+            self.flush(channel)
+            if channel.closed:
+                return 0
+            if self.stopping:
+                return self.close(channel)
+            if self.read_waiting(channel):
+                return 0
+            if now() >= deadline:
+                channel.refuse_bodies(408)
+                return 0
+            with nogil:
+                await_ready(channel.fd, buffer_length(&channel.output) > 0, min(deadline - now(), <double>MAX_WAIT))
+            PyErr_CheckSignals()
+        return 0
+
+    cdef bint read_waiting(self, Channel channel) except -1:
+        raise NotImplementedError
+
+    cdef int flush(self, Channel channel) except -1:
+        raise NotImplementedError
+
+    cdef int close(self, Channel channel) except -1:
+        raise NotImplementedError
+
+    cdef int watch(self, Channel channel) except -1:
+        raise NotImplementedError
+
+
+cdef bint has_gone(Exchange exchange) except -1:
+    """Whether the client went while the application read its body; then its answer is closed."""
+    cdef StreamBody arriving = exchange.request.get_arriving()
+    if arriving is None or not arriving.gone:
+        return False
+    exchange.close()
+    exchange.end()
+    exchange.request.close()
+    return True
 
 
 cdef class Channel(Connection):
     """One accepted connection: the protocol's state, its socket, and the requests being answered on it."""
 
     def __init__(self, int fd, limits, workers):
-        Connection.__init__(self, limits, workers=workers)
+        self.setup(limits, workers)
         self.max_body_memory = limits.body_memory
         self.fd = fd
         self.interest = NOT_WATCHED
@@ -35,11 +95,42 @@ cdef class Channel(Connection):
         self.since = now()
 
     cpdef on_request(self, Request request):
-        request.spool_directory = self.spool_directory
+        if self.waiter is not None and request.waits_for_body and request.role != protocol.FILTER:
+            self.begin_stream(request, request.content_length)
+
+    cdef int begin_stream(self, Request request, long long declared) except -1:
+        """The application is called now and reads what comes."""
+        request.stream_body(StreamBody(declared, self.max_body_memory, self.spool_directory, self))
+        self.ready.append(request)
+        return 0
+
+    cdef int put_stream(self, StreamBody arriving, const uint8_t* data, Py_ssize_t length) except -1:
+        """Hand on what came. Reading rests where it finds no room, unless others on this connection have to go on."""
+        cdef long long memory = self.max_body_memory
+        arriving.put_bytes(data, length)
+        if arriving.holding() >= max(memory - READ_BYTES, memory // 2, 1) and len(self.inbound) == 1:
+            arriving.paused = True
+            self.held = arriving
+        return 0
+
+    def receive_more(self) -> None:
+        """Wait for input of this connection and take it (Source)."""
+        if self.waiter is not None:
+            self.waiter.wait_for_input(self)
+
+    def resume(self) -> None:
+        """There is room again (Source)."""
+        self.held = None
+        if self.waiter is not None and not self.closed and self.interest != NOT_WATCHED:
+            self.since = now()
+            self.waiter.watch(self)
 
     cdef int deliver_body(self, Request request, const uint8_t* data, Py_ssize_t length) except -1:
         try:
-            request.add_body(data, length, self.max_body_memory)
+            if type(request.made_body) is StreamBody:
+                self.put_stream(<StreamBody>request.made_body, data, length)
+            else:
+                request.add_body(data, length, self.max_body_memory, self.spool_directory)
         except OSError:  # no room for the temporary file
             self.on_refusal(request, 507)
         return 0
@@ -50,12 +141,18 @@ cdef class Channel(Connection):
         except OSError:  # what was written last did not fit
             self.on_refusal(request, 507)
         else:
-            if request.role != protocol.FILTER:
+            if request.role == protocol.FILTER:
+                if self.waiter is not None:
+                    self.begin_stream(request, -1)
+            elif type(request.made_body) is not StreamBody:
                 self.ready.append(request)
 
     cdef int deliver_data(self, Request request, const uint8_t* data, Py_ssize_t length) except -1:
         try:
-            request.add_data(data, length, self.max_body_memory)
+            if type(request.made_data) is StreamBody:
+                self.put_stream(<StreamBody>request.made_data, data, length)
+            else:
+                request.add_data(data, length, self.max_body_memory, self.spool_directory)
         except OSError:
             self.on_refusal(request, 507)
         return 0
@@ -66,9 +163,16 @@ cdef class Channel(Connection):
         except OSError:
             self.on_refusal(request, 507)
         else:
-            self.ready.append(request)
+            if type(request.made_data) is not StreamBody:
+                self.ready.append(request)
 
     cpdef on_refusal(self, Request request, int status):
+        cdef StreamBody arriving = request.get_arriving()
+        if arriving is not None:
+            if request not in self.ready:  # it is being answered
+                arriving.fail(body_error(status))
+                return
+            self.ready.remove(request)
         head, text = error_page(status)
         self.send_stdout(request.request_id, head + text)
         self.end_request(request.request_id)
@@ -76,6 +180,10 @@ cdef class Channel(Connection):
 
     cpdef on_abort(self, Request request):
         cdef Exchange exchange
+        cdef StreamBody arriving = request.get_arriving()
+        if arriving is not None:
+            arriving.gone = True
+            arriving.fail(ClientGone("the client has given the request up"))
         for exchange in list(self.answering):
             if exchange.request is request:
                 self.answering.remove(exchange)
@@ -110,9 +218,33 @@ cdef class Channel(Connection):
                 return exchange
         return None
 
+    cdef int judge(self, double waited) except -1:
+        """What is to be done about a connection that made no progress for `waited` seconds: ON_TIME for nothing."""
+        cdef int phase = self.current_phase()
+        if self.lingering:
+            return OVERDUE if waited > <double>self.limits.linger_timeout else ON_TIME
+        if buffer_length(&self.output):
+            return OVERDUE if waited > <double>self.limits.write_timeout else ON_TIME
+        if phase == PHASE_BODY:
+            return BODY_OVERDUE if waited > <double>self.limits.body_timeout and self.held is None else ON_TIME
+        if self.retiring and self.fresh:
+            return RETIRED
+        if phase == PHASE_ANSWERING:
+            return ON_TIME  # the application's iterator sets its own pace
+        if phase == PHASE_PARAMS:
+            return OVERDUE if waited > <double>self.limits.header_timeout else ON_TIME
+        return OVERDUE if waited > <double>self.limits.idle_timeout else ON_TIME
+
     cdef int abandon(self) except -1:
         """The connection is gone: every answer is closed, every body freed. Returns how many tasks are still to end."""
         cdef int tasks = 0
+        cdef Inbound inbound
+        if self.waiter is not None:
+            for inbound in self.inbound.values():
+                if inbound.request is not None and inbound.request.get_arriving() is not None:  # it may be read just now
+                    inbound.request.get_arriving().gone = True
+                    inbound.request.get_arriving().fail(ClientGone("the client has left"))
+            self.waiter = None
         while self.answering:
             tasks += give_up(<Exchange>self.answering.popleft())
         while self.waiting:

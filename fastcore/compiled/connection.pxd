@@ -55,6 +55,7 @@ cdef class Connection:
     cdef uint8_t[8] begin_bytes       # a BEGIN_REQUEST that came in pieces
     cdef Py_ssize_t max_params_bytes, max_params_count, max_body, max_requests, max_errors
 
+    cdef int setup(self, limits, int workers) except -1
     cpdef on_request(self, Request request)
     cpdef on_body(self, Request request, bytes data)
     cpdef on_body_end(self, Request request)

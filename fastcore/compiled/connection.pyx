@@ -105,6 +105,10 @@ cdef class Connection:
         for role in roles:
             self.roles |= 1 << role
         self.overload_page = overload == "page"
+        self.setup(limits, workers)
+
+    cdef int setup(self, limits, int workers) except -1:
+        """__init__() for an owner in C, which sets the options itself."""
         self.limits = limits
         self.workers = workers
         self.fresh = True
@@ -115,6 +119,7 @@ cdef class Connection:
         self.max_body = limits.body
         self.max_errors = limits.stderr_bytes
         self.max_requests = limits.requests_per_connection
+        return 0
 
     def __dealloc__(self):
         buffer_free(&self.output)

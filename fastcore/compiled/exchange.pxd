@@ -14,6 +14,7 @@ cdef class Exchange:
     cdef object log
     cdef object awaited              # what the application returned, until its task takes it; then the body
     cdef bint streaming              # `awaited` is an asynchronous body
+    cdef public object timer         # a CallTimer where limits.request_timeout is set, else None
     cdef bytes head                  # not handed out yet; None afterwards
     cdef bytes piece                 # body waiting to be handed out, from `offset` on; None where there is none
     cdef Py_ssize_t offset
@@ -23,16 +24,19 @@ cdef class Exchange:
     cdef bint silent                 # HEAD, 204, 304: the body is not sent
 
     cpdef start(self)
+    cdef int call(self) except -1
     cdef int take(self, result) except -1
     cdef int take_wsgi(self) except -1
     cdef int take_body(self, status, headers, str reason, body) except -1
     cdef int take_whole(self, status, headers, str reason, bytes body) except -1
     cpdef bytes next_chunk(self)
     cdef int advance(self) except -1
+    cdef object pull(self)
     cdef bytes cut(self, bytes piece)
     cdef int finish(self) except -1
     cdef int fail_answer(self) except -1
-    cdef int use_error_page(self) except -1
+    cdef int report(self) except -1
+    cdef int use_error_page(self, int status) except -1
     cpdef log_failure(self, str what)
     cpdef close(self)
     cpdef fail(self)

@@ -17,8 +17,8 @@ from fastcore.compiled.wsgi cimport Response, WSGIAdapter
 
 import sys
 
-from fastcore.errors import ResponseError
 from fastcore.compiled.response import error_page
+from fastcore.errors import BodyError, RequestTimeout, ResponseError
 
 cdef enum:
     CHUNK_SIZE = 65535 - 7  # bytes: one record, its length a multiple of eight
@@ -56,15 +56,23 @@ cdef class Exchange:
     cpdef start(self):
         """Call the application. Afterwards next_chunk() has something to give."""
         try:
-            if type(self.application) is WSGIAdapter:
-                self.take_wsgi()
+            if self.timer is None:
+                self.call()
             else:
-                self.take(call_in(self.context, self.application, self.request))
+                self.timer.begin(self.request)
+                try:
+                    self.call()
+                finally:
+                    self.timer.end()
         except KeyboardInterrupt:
             raise
         except BaseException:
-            self.log_failure("the application failed")
-            self.use_error_page()
+            self.use_error_page(self.report())
+
+    cdef int call(self) except -1:
+        if type(self.application) is WSGIAdapter:
+            return self.take_wsgi()
+        return self.take(call_in(self.context, self.application, self.request))
 
     cdef int take(self, result) except -1:
         """Read the three forms of an answer: bytes, (status, headers, body), or an object with these attributes."""
@@ -176,11 +184,14 @@ cdef class Exchange:
         if self.iterator is None:
             return self.finish()
         try:
-            PyContext_Enter(self.context)
-            try:
-                piece = next(self.iterator)
-            finally:
-                PyContext_Exit(self.context)
+            if self.timer is None:
+                piece = self.pull()
+            else:
+                self.timer.begin(self.request)
+                try:
+                    piece = self.pull()
+                finally:
+                    self.timer.end()
             if type(piece) is not bytes:
                 raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
             self.piece = self.cut(piece)
@@ -193,6 +204,14 @@ cdef class Exchange:
         except BaseException:
             self.fail_answer()
         return 0
+
+    cdef object pull(self):
+        """The iterator's next piece."""
+        PyContext_Enter(self.context)
+        try:
+            return next(self.iterator)
+        finally:
+            PyContext_Exit(self.context)
 
     cdef bytes cut(self, bytes piece):
         """Count a piece against Content-Length; what is too much is not sent."""
@@ -214,17 +233,25 @@ cdef class Exchange:
         return 0
 
     cdef int fail_answer(self) except -1:
-        """An exception is being handled: a 500 page where the head is still ours, else a visibly broken answer."""
-        self.log_failure("the application failed")
+        """An exception is being handled: an error page where the head is still ours, else a visibly broken answer."""
+        cdef int status = self.report()
         self.app_status = 1
         if self.head is not None:
-            self.use_error_page()
+            self.use_error_page(status)
         else:
             self.broken = True
             self.close()
         return 0
 
-    cdef int use_error_page(self) except -1:
+    cdef int report(self) except -1:
+        """The status for the exception that is being handled; it is logged, unless it is the client's or has been."""
+        error = sys.exception()
+        if isinstance(error, (BodyError, RequestTimeout)):
+            return error.status
+        self.log_failure("the application failed")
+        return 500
+
+    cdef int use_error_page(self, int status) except -1:
         self.app_status = 0
         self.close()
         self.finished = False
@@ -232,7 +259,7 @@ cdef class Exchange:
         self.left = -1
         self.offset = 0
         self.silent = self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
-        self.head, self.piece = error_page(500)
+        self.head, self.piece = error_page(status)
         return 0
 
     cpdef log_failure(self, str what):
@@ -313,8 +340,7 @@ cdef class Exchange:
             self.streaming = False
             self.fail_answer()
         else:
-            self.log_failure("the application failed")
-            self.use_error_page()
+            self.use_error_page(self.report())
 
     cpdef end(self):
         """The task has ended: what is left is handed out, and that is all."""

@@ -3,7 +3,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from fastcore.asynchronous import EventLoopName
-from fastcore.compiled.channel import Channel
+from fastcore.compiled.channel import Channel, Waiter
 from fastcore.compiled.exchange import Exchange
 from fastcore.limits import Limits
 
@@ -15,7 +15,7 @@ DRAIN_GRACE: float
 ACCEPT_PAUSE: float
 LOOPBACK: frozenset[str]
 
-class WorkerLoop:
+class WorkerLoop(Waiter):
     limits: Limits
     requests: int
     def __init__(
@@ -33,6 +33,7 @@ class WorkerLoop:
         overload: Literal["protocol", "page"] = "protocol",
         spool_directory: str | None = None,
         event_loop: EventLoopName = "auto",
+        stream_body: bool = False,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

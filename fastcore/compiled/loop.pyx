@@ -13,7 +13,7 @@ from libc.errno cimport (
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastcore.compiled.buffer cimport buffer_drop, buffer_free, buffer_length
-from fastcore.compiled.channel cimport NOT_WATCHED, Channel
+from fastcore.compiled.channel cimport BODY_OVERDUE, NOT_WATCHED, OVERDUE, READ_BYTES, RETIRED, Channel, Waiter, has_gone
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.peers cimport Peers
 from fastcore.compiled.request cimport Request
@@ -34,7 +34,6 @@ from fastcore.limits import DEFAULT_LIMITS
 from fastcore.log import LimitedLog, stderr_log, unfailing
 
 cdef enum:
-    READ_BYTES = 65536       # of one recv()
     EVENTS = 64              # taken from epoll at once
     ACCEPTS = 64             # connections taken before the others are looked at
     CHUNKS = 16              # sent on one connection before the others are looked at
@@ -44,7 +43,6 @@ cdef enum:
     PHASE_IDLE = 0
     PHASE_PARAMS = 1
     PHASE_BODY = 2
-    PHASE_ANSWERING = 3
 
 READ_SIZE = READ_BYTES
 ACCEPT_BATCH = ACCEPTS
@@ -54,7 +52,7 @@ DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request 
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 
 
-cdef class WorkerLoop:
+cdef class WorkerLoop(Waiter):
     """Serves one native application on one listening socket until drain() or stop() is called.
 
     Example::
@@ -76,11 +74,13 @@ cdef class WorkerLoop:
     cdef int roles                        # bit 1 << role for each that is served
     cdef bint overload_page
     cdef str spool_directory
+    cdef bint stream_body
     cdef object log
     cdef object complain
     cdef object event_loop
     cdef object host                      # fastcore.asynchronous.Host, there from the first coroutine on
     cdef Py_ssize_t orphans               # tasks whose connection is gone
+    cdef object timer                     # a CallTimer where limits.request_timeout is set, else None
     cdef int epoll
     cdef dict channels                    # by descriptor
     cdef dict runnable                    # by descriptor: more to send, and the reader keeps up
@@ -89,9 +89,7 @@ cdef class WorkerLoop:
     cdef double next_sweep
     cdef double sweep_period
     cdef bint draining
-    cdef bint stopping
-    cdef object wakeup
-    cdef object wakeup_write
+    cdef object wakeup, wakeup_write
     cdef int wakeup_read_fd
     cdef Py_ssize_t output_buffer
     cdef Py_ssize_t max_connections
@@ -112,8 +110,9 @@ cdef class WorkerLoop:
         overload="protocol",
         spool_directory=None,
         event_loop="auto",
+        bint stream_body=False,
     ):
-        """What to serve, and to whom; the arguments are told in the twin, fastcore.pure.loop."""
+        """What to serve, and to whom; fastcore.pure.loop describes each argument."""
         self.epoll = -1
         self.limits = limits
         self.listener = listener
@@ -125,6 +124,7 @@ cdef class WorkerLoop:
             self.roles |= 1 << role
         self.overload_page = overload == "page"
         self.spool_directory = spool_directory
+        self.stream_body = stream_body
         self.log = unfailing(log)
         self.complain = LimitedLog(self.log)
         self.peers = Peers(allow_uids, allow_hosts, self.complain)
@@ -133,6 +133,10 @@ cdef class WorkerLoop:
         self.runnable = {}
         self.output_buffer = limits.output_buffer
         self.max_connections = limits.connections
+        if limits.request_timeout:
+            from fastcore.calltimer import CallTimer
+
+            self.timer = CallTimer(limits.request_timeout, self.log)
         self.sweep_period = min(
             limits.header_timeout, limits.body_timeout, limits.idle_timeout, limits.write_timeout, limits.linger_timeout
         )
@@ -348,6 +352,8 @@ cdef class WorkerLoop:
         channel.overload_page = self.overload_page
         channel.spool_directory = self.spool_directory
         channel.remote = address.ss_family != AF_UNIX
+        if self.stream_body:
+            channel.waiter = self
         self.channels[fd] = channel
         if len(self.channels) == 1:
             self.next_sweep = channel.since + self.sweep_period
@@ -360,8 +366,8 @@ cdef class WorkerLoop:
     # One connection
 
     cdef int watch(self, Channel channel) except -1:
-        """Tell epoll what this channel waits for: input until its end, room for output where some is waiting."""
-        cdef int interest = (0 if channel.eof else EPOLLIN) | (EPOLLOUT if buffer_length(&channel.output) else 0)
+        """Tell epoll what this channel waits for: input, unless a body has no room for it, and room for waiting output."""
+        cdef int interest = (0 if channel.eof or channel.held is not None else EPOLLIN) | (EPOLLOUT if buffer_length(&channel.output) else 0)
         if interest == channel.interest or self.epoll < 0:
             return 0
         self.control(EPOLL_CTL_ADD if channel.interest == NOT_WATCHED else EPOLL_CTL_MOD, channel.fd, interest)
@@ -381,6 +387,11 @@ cdef class WorkerLoop:
         return 0
 
     cdef int feed(self, Channel channel, Py_ssize_t length) except -1:
+        self.take(channel, length)
+        return 0 if channel.closed else self.pump(channel)
+
+    cdef int take(self, Channel channel, Py_ssize_t length) except -1:
+        """Act on what has come, except that nothing is answered yet."""
         try:
             channel.feed(self.input, length)
         except ProtocolError as error:
@@ -389,8 +400,19 @@ cdef class WorkerLoop:
         if buffer_length(&channel.output) > REPLY_BYTES + self.output_buffer:
             self.complain("closed a connection that asks on and on and reads no answers")
             return self.close(channel)
-        self.note_progress(channel)
-        return self.pump(channel)
+        return self.note_progress(channel)
+
+    cdef bint read_waiting(self, Channel channel) except -1:
+        """Take what has come without answering yet, or the connection's end; False where there is nothing."""
+        cdef ssize_t length = recv(channel.fd, self.input, READ_BYTES, MSG_DONTWAIT)
+        if length > 0:
+            self.take(channel, length)
+        elif length < 0 and (errno == EAGAIN or errno == EINTR):
+            return False
+        else:
+            channel.eof = True
+            self.close(channel)
+        return True
 
     cdef int on_eof(self, Channel channel) except -1:
         """The peer sends no more. It may still read: a half-close aborts only a request that can never be whole."""
@@ -413,6 +435,8 @@ cdef class WorkerLoop:
             is_new = bool(channel.ready)
             if is_new:
                 exchange = Exchange(<Request>channel.ready.popleft(), self.application, self.log)
+                if self.timer is not None:
+                    exchange.timer = self.timer
             elif channel.answering:
                 exchange = channel.answering.popleft()
             else:
@@ -430,7 +454,8 @@ cdef class WorkerLoop:
                     return 0
             elif not exchange.finished:
                 channel.answering.append(exchange)
-            self.flush(channel)
+            if not channel.closed:
+                self.flush(channel)
             if channel.closed:
                 return 0
         return self.settle(channel)
@@ -439,6 +464,8 @@ cdef class WorkerLoop:
         """One chunk of one answer into the connection's output."""
         cdef Request request = exchange.request
         cdef bytes chunk = exchange.next_chunk()
+        if self.stream_body and has_gone(exchange):
+            return 0
         if request.errors is not None:
             channel.send_stderr(request.request_id, request.take_errors())
         if chunk is not None:
@@ -640,6 +667,7 @@ cdef class WorkerLoop:
         """Look for what has waited too long, once in a while and only if there is a connection."""
         cdef Channel channel
         cdef double time
+        cdef int verdict
         if not self.channels and not self.accept_again:
             return 0
         time = now()
@@ -651,31 +679,14 @@ cdef class WorkerLoop:
             return 0
         self.next_sweep = time + self.sweep_period
         for channel in list(self.channels.values()):
-            self.check_time(channel, time - channel.since)
-        return 0
-
-    cdef int check_time(self, Channel channel, double waited) except -1:
-        """What happens to a connection that made no progress for `waited` seconds."""
-        cdef int phase = channel.current_phase()
-        cdef bint late = False
-        if channel.lingering:
-            late = waited > self.limits.linger_timeout
-        elif buffer_length(&channel.output):
-            late = waited > self.limits.write_timeout
-        elif phase == PHASE_BODY:
-            if waited > self.limits.body_timeout:
+            verdict = channel.judge(time - channel.since)
+            if verdict == OVERDUE:
+                self.close(channel)
+            elif verdict == BODY_OVERDUE:
                 channel.refuse_bodies(408)
                 self.pump(channel)
-            return 0
-        elif channel.retiring and channel.fresh:
-            return self.close_retired(channel) if waited > DRAIN_GRACE else 0
-        elif phase == PHASE_PARAMS:
-            late = waited > self.limits.header_timeout
-        elif phase == PHASE_IDLE:
-            late = waited > self.limits.idle_timeout
-        # else the application's iterator sets its own pace
-        if late:
-            self.close(channel)
+            elif verdict == RETIRED and time - channel.since > DRAIN_GRACE:
+                self.close_retired(channel)
         return 0
 
 

@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastcore.compiled.body cimport BodyStore
 from fastcore.compiled.cursor cimport Cursor
+from fastcore.compiled.stream cimport StreamBody
 
 
 cdef struct Pair:
@@ -22,16 +22,14 @@ cdef class Request:
     cdef readonly bint waits_for_body
     cdef readonly long long data_length     # bytes; FCGI_DATA_LENGTH; -1 unknown, -2 nonsense
     cdef readonly long long data_last_modified  # seconds since 1970; -1 unknown
-    cdef public str spool_directory         # where long bodies go; None for the usual place
     cdef bytes raw                          # the PARAMS stream
     cdef Pair* pairs                        # `count` of them; HTTP_PROXY is left out
     cdef Pair[FIRST_PAIRS] first_pairs      # where `pairs` points unless there are more
     cdef Py_ssize_t count
     cdef dict made_environ
-    cdef object made_body
-    cdef object made_data
-    cdef BodyStore body_store               # None until a byte has come
-    cdef BodyStore data_store
+    cdef object made_body                   # a BodyStore while it comes, then a file; or a StreamBody; None: empty
+    cdef object made_data                   # a filter's file in the same way
+    cdef long long data_count               # bytes of that file
     cdef bytearray errors                   # None until text is written
     cdef Py_ssize_t error_limit             # bytes; set by the connection
 
@@ -42,8 +40,10 @@ cdef class Request:
     cdef int has_value(self, const char* name, Py_ssize_t name_length, const char* value, Py_ssize_t value_length)
     cdef bint wants_body(self)
     cdef int setup_role(self) except -1
-    cdef int add_body(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1
-    cdef int add_data(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1
+    cdef StreamBody get_arriving(self)
+    cpdef stream_body(self, StreamBody arriving)
+    cdef int add_body(self, const uint8_t* data, Py_ssize_t length, long long memory, str directory) except -1
+    cdef int add_data(self, const uint8_t* data, Py_ssize_t length, long long memory, str directory) except -1
     cpdef finish_body(self)
     cpdef finish_data(self)
     cpdef bytes take_errors(self)

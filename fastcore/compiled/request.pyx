@@ -19,6 +19,7 @@ from libc.string cimport memcmp, memcpy
 from fastcore.compiled cimport protocol
 from fastcore.compiled.body cimport BodyStore, new_store
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take, take_pair_length, take_u8
+from fastcore.compiled.stream cimport StreamBody
 
 import io
 
@@ -227,36 +228,70 @@ cdef class Request:
 
     @property
     def body(self):
-        """The body as a binary file: in memory, or an unnamed temporary file where it is long."""
+        """The body as a binary file: in memory, or an unnamed temporary file where it is long.
+
+        In the streaming mode it is a StreamBody, which is read once, forwards, and waits for what has not come.
+        """
+        if type(self.made_body) is BodyStore:
+            return io.BytesIO()
         if self.made_body is None:
             self.made_body = io.BytesIO()
         return self.made_body
 
-    def store_body(self, bytes data not None, limits):
-        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once.
+    def stream(self):
+        """The body in chunks as it comes, for `async for`: nobody else waits meanwhile."""
+        from fastcore.chunks import iterate
+
+        return iterate(self.body)
+
+    cdef StreamBody get_arriving(self):
+        """The stream that the application reads as it comes, or None."""
+        cdef object arriving = self.made_data if self.role == protocol.FILTER else self.made_body
+        return <StreamBody>arriving if type(arriving) is StreamBody else None
+
+    @property
+    def arriving(self):
+        """The stream that the application reads as it comes, or None."""
+        return self.get_arriving()
+
+    cpdef stream_body(self, StreamBody arriving):
+        """The body, or a filter's file, will be read as it comes."""
+        if self.role == protocol.FILTER:
+            self.made_data = arriving
+        else:
+            self.made_body = arriving
+
+    def store_body(self, bytes data not None, limits, str directory=None):
+        """Append a piece of the body; past `limits.body_memory` bytes it moves to a file in `directory`, once.
 
         Raises OSError where that has no room.
         """
-        self.add_body(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), limits.body_memory)
+        self.add_body(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), limits.body_memory, directory)
 
-    cdef int add_body(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1:
+    cdef int add_body(self, const uint8_t* data, Py_ssize_t length, long long memory, str directory) except -1:
         """store_body() for a caller in C."""
-        if self.body_store is None:
-            self.body_store = new_store(memory, self.content_length, self.spool_directory)
-        return self.body_store.put_bytes(data, length)
+        if type(self.made_body) is not BodyStore:
+            self.made_body = new_store(memory, self.content_length, directory)
+        return (<BodyStore>self.made_body).put_bytes(data, length)
 
     cpdef finish_body(self):
         """The body is complete: count it where no length was declared, and make the file of it."""
-        if self.body_store is None:
+        if type(self.made_body) is StreamBody:
+            (<StreamBody>self.made_body).end()
+            if self.content_length < 0:
+                self.content_length = (<StreamBody>self.made_body).received
+        elif type(self.made_body) is BodyStore:
+            if self.content_length < 0:
+                self.content_length = (<BodyStore>self.made_body).received
+            self.made_body = (<BodyStore>self.made_body).finish()
+        else:
             self.content_length = max(self.content_length, 0)
-            return
-        if self.content_length < 0:
-            self.content_length = self.body_store.received
-        self.made_body = self.body_store.finish()
 
     @property
     def data(self):
         """A filter's file (FCGI_DATA) as a binary file, as `body`; empty in other roles."""
+        if type(self.made_data) is BodyStore:
+            return io.BytesIO()
         if self.made_data is None:
             self.made_data = io.BytesIO()
         return self.made_data
@@ -264,22 +299,29 @@ cdef class Request:
     @property
     def data_received(self) -> int:
         """Bytes of `data` that have come; another number than `data_length` says that the front end has erred."""
-        return 0 if self.data_store is None else self.data_store.received
+        if type(self.made_data) is BodyStore:
+            return (<BodyStore>self.made_data).received
+        if type(self.made_data) is StreamBody:
+            return (<StreamBody>self.made_data).received
+        return self.data_count
 
-    def store_data(self, bytes data not None, limits):
+    def store_data(self, bytes data not None, limits, str directory=None):
         """Append a piece of a filter's file, as store_body() does of a body."""
-        self.add_data(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), limits.body_memory)
+        self.add_data(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), limits.body_memory, directory)
 
-    cdef int add_data(self, const uint8_t* data, Py_ssize_t length, long long memory) except -1:
+    cdef int add_data(self, const uint8_t* data, Py_ssize_t length, long long memory, str directory) except -1:
         """store_data() for a caller in C."""
-        if self.data_store is None:
-            self.data_store = new_store(memory, self.data_length, self.spool_directory)
-        return self.data_store.put_bytes(data, length)
+        if type(self.made_data) is not BodyStore:
+            self.made_data = new_store(memory, self.data_length, directory)
+        return (<BodyStore>self.made_data).put_bytes(data, length)
 
     cpdef finish_data(self):
         """A filter's file is complete."""
-        if self.data_store is not None:
-            self.made_data = self.data_store.finish()
+        if type(self.made_data) is StreamBody:
+            (<StreamBody>self.made_data).end()
+        elif type(self.made_data) is BodyStore:
+            self.data_count = (<BodyStore>self.made_data).received
+            self.made_data = (<BodyStore>self.made_data).finish()
 
     def write_error(self, str text not None):
         """Send text to the front end's error log (FCGI_STDERR). Over the limit it is cut."""
@@ -301,12 +343,10 @@ cdef class Request:
 
     cpdef close(self):
         """Free the body, unless somebody holds on to its memory, or there is no room for what is not written yet."""
-        if self.made_body is not None or self.body_store is not None:
+        if self.made_body is not None:
             close_quietly(self.made_body)
-            close_quietly(self.body_store)
-        if self.made_data is not None or self.data_store is not None:
+        if self.made_data is not None:
             close_quietly(self.made_data)
-            close_quietly(self.data_store)
 
 
 cdef int close_quietly(owned) except -1:

@@ -74,6 +74,24 @@ cdef extern from *:
     int getnameinfo(const sockaddr* address, socklen_t length, char* host, socklen_t host_length,
                     char* service, socklen_t service_length, int flags) nogil
 
+cdef extern from "<poll.h>" nogil:
+    enum:
+        POLLIN
+        POLLOUT
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd* fds, unsigned long count, int timeout)
+
+
+cdef inline void await_ready(int fd, bint writable, double seconds) noexcept nogil:
+    """Wait until there is input, or room for output where that is asked for, or the time is over, or a signal came."""
+    cdef pollfd wanted
+    wanted.fd = fd
+    wanted.events = POLLIN | (POLLOUT if writable else 0)
+    poll(&wanted, 1, <int>(seconds * 1000) + 1)
+
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
     ssize_t write(int fd, const void* data, size_t length)

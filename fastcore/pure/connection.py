@@ -183,6 +183,10 @@ class Connection:
         """How many requests have begun and not ended."""
         return len(self._inbound)
 
+    def requests(self) -> list[Request]:
+        """The requests that have begun and not ended, as far as their parameters are complete."""
+        return [inbound.request for inbound in self._inbound.values() if inbound.state != READING_PARAMS]
+
     @property
     def input_pending(self) -> bool:
         """Whether an ended request's input has not ended: closing with unread input would lose the answer."""

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastcore.errors import ResponseError
+from fastcore.calltimer import CallTimer
+from fastcore.errors import BodyError, RequestTimeout, ResponseError
 from fastcore.pure.request import Request
 from fastcore.pure.response import build_head, error_page, has_body
 
@@ -41,6 +42,7 @@ class Exchange:
         self.aborted = False
         self.task: Any = None
         self.context = contextvars.copy_context()
+        self.timer: CallTimer | None = None  # where limits.request_timeout is set
         self._application = application
         self._log = log
         self._awaited: Any = None  # what the application returned, until its task takes it; then the body
@@ -55,12 +57,24 @@ class Exchange:
     def start(self) -> None:
         """Call the application. Afterwards next_chunk() has something to give."""
         try:
-            self._take(self.context.run(self._application, self.request))
+            if self.timer is None:
+                self._call()
+            else:
+                self._in_time(self.timer, self._call)
         except KeyboardInterrupt:
             raise
         except BaseException:
-            self.log_failure("the application failed")
-            self._use_error_page()
+            self._use_error_page(self._report())
+
+    def _call(self) -> None:
+        self._take(self.context.run(self._application, self.request))
+
+    def _in_time(self, timer: CallTimer, function: Callable[[], None]) -> None:
+        timer.begin(self.request)
+        try:
+            function()
+        finally:
+            timer.end()
 
     def _take(self, result: Any) -> None:
         """Read the three forms of an answer: bytes, (status, headers, body), or an object with these attributes."""
@@ -151,18 +165,25 @@ class Exchange:
             self._finish()
             return
         try:
-            piece = self.context.run(next, iterator)
-            if type(piece) is not bytes:
-                raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
-            self._rest = self._cut(piece)
-            if self._rest is None and self.left == 0:
-                self._finish()
+            if self.timer is None:
+                self._pull()
+            else:
+                self._in_time(self.timer, self._pull)
         except StopIteration:
             self._finish()
         except KeyboardInterrupt:
             raise
         except BaseException:
             self._fail_answer()
+
+    def _pull(self) -> None:
+        """The iterator's next piece."""
+        piece = self.context.run(next, self._iterator)  # type: ignore[arg-type]
+        if type(piece) is not bytes:
+            raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+        self._rest = self._cut(piece)
+        if self._rest is None and self.left == 0:
+            self._finish()
 
     def _cut(self, piece: bytes) -> memoryview | None:
         """Count a piece against Content-Length; what is too much is not sent."""
@@ -182,23 +203,31 @@ class Exchange:
         self.close()
 
     def _fail_answer(self) -> None:
-        """An exception is being handled: a 500 page where the head is still ours, else a visibly broken answer."""
-        self.log_failure("the application failed")
+        """An exception is being handled: an error page where the head is still ours, else a visibly broken answer."""
+        status = self._report()
         self.app_status = 1
         if self._head:
-            self._use_error_page()
+            self._use_error_page(status)
         else:
             self.broken = True
             self.close()
 
-    def _use_error_page(self) -> None:
+    def _report(self) -> int:
+        """The status for the exception that is being handled; it is logged, unless it is the client's or has been."""
+        error = sys.exception()
+        if isinstance(error, (BodyError, RequestTimeout)):
+            return error.status
+        self.log_failure("the application failed")
+        return 500
+
+    def _use_error_page(self, status: int) -> None:
         self.app_status = 0
         self.close()
         self.finished = False
         self._iterator = None
         self.left = -1
         self._silent = self.request.get("REQUEST_METHOD") == "HEAD"
-        head, text = error_page(500)
+        head, text = error_page(status)
         self._head = head
         self._rest = memoryview(text)
 
@@ -274,8 +303,7 @@ class Exchange:
             self._streaming = False
             self._fail_answer()
         else:
-            self.log_failure("the application failed")
-            self._use_error_page()
+            self._use_error_page(self._report())
 
     def end(self) -> None:
         """The task has ended: what is left is handed out, and that is all."""

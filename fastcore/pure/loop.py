@@ -19,15 +19,15 @@ from fastcore.constants import RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.log import LimitedLog, Log, stderr_log, unfailing
-from fastcore.pure.channel import NOT_WATCHED, Channel
-from fastcore.pure.connection import ANSWERING, IDLE, PHASE_BODY, PHASE_PARAMS, Overload
+from fastcore.pure.channel import BODY_OVERDUE, NOT_WATCHED, OVERDUE, READ_SIZE, RETIRED, Channel
+from fastcore.pure.connection import IDLE, PHASE_BODY, PHASE_PARAMS, Overload
 from fastcore.pure.exchange import Exchange, NativeApplication
 from fastcore.pure.peers import Peers
 
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName, Host
+    from fastcore.calltimer import CallTimer
 
-READ_SIZE = 65536  # bytes of one recv()
 ACCEPT_BATCH = 64  # connections taken before the others are looked at
 PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
@@ -79,6 +79,7 @@ class WorkerLoop:
         overload: Overload = "protocol",
         spool_directory: str | None = None,
         event_loop: EventLoopName = "auto",
+        stream_body: bool = False,
     ) -> None:
         """What to serve, and to whom.
 
@@ -95,6 +96,7 @@ class WorkerLoop:
             overload: "protocol" or "page", see Connection.
             spool_directory: where the temporary files of long bodies are made; None for the usual place.
             event_loop: in which coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it is installed.
+            stream_body: call the application when the parameters are complete; it reads its body as it comes.
         """
         self.limits = limits
         self.requests = 0  # answered since the start
@@ -105,6 +107,7 @@ class WorkerLoop:
         self._roles = frozenset(roles)
         self._overload = overload
         self._spool_directory = spool_directory
+        self._stream_body = stream_body
         self._log = unfailing(log)
         self._complain = LimitedLog(self._log)
         self._peers = Peers(allow_uids, allow_hosts, self._complain)
@@ -117,6 +120,11 @@ class WorkerLoop:
         self._accepting = False
         self._accept_again = 0.0  # seconds (monotonic): when to try again after exhaustion
         self._next_sweep = 0.0
+        self._timer: CallTimer | None = None
+        if limits.request_timeout:
+            from fastcore.calltimer import CallTimer
+
+            self._timer = CallTimer(limits.request_timeout, self._log)
         self._sweep_period: float = min(
             limits.header_timeout,
             limits.body_timeout,
@@ -296,19 +304,26 @@ class WorkerLoop:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         channel = Channel(sock, self.limits, self._workers, self._roles, self._overload)
         channel.spool_directory = self._spool_directory
+        if self._stream_body:
+            channel.waiter = self
         self._channels[channel.fd] = channel
         if len(self._channels) == 1:
             self._next_sweep = channel.since + self._sweep_period
         # PERF: most clients have sent their request by now; a connection that ends here never enters epoll.
         self._read(channel)
         if not channel.closed:
-            self._watch(channel)
+            self.watch(channel)
 
     # One connection
 
-    def _watch(self, channel: Channel) -> None:
-        """Tell epoll what this channel waits for: input until its end, room for output where some is waiting."""
-        interest = (0 if channel.eof else select.EPOLLIN) | (select.EPOLLOUT if channel.unsent else 0)
+    def watch(self, channel: Channel) -> None:
+        """Tell epoll what this channel waits for: input until its end, room for output where some is waiting.
+
+        No input while a body that the application reads has no room for it.
+        """
+        interest = (0 if channel.eof or channel.held is not None else select.EPOLLIN) | (
+            select.EPOLLOUT if channel.unsent else 0
+        )
         if interest == channel.interest or self._epoll is None:
             return
         if channel.interest == NOT_WATCHED:
@@ -332,6 +347,12 @@ class WorkerLoop:
             self._feed(channel, data)
 
     def _feed(self, channel: Channel, data: bytes) -> None:
+        self._take(channel, data)
+        if not channel.closed:
+            self._pump(channel)
+
+    def _take(self, channel: Channel, data: bytes) -> None:
+        """Act on what has come, except that nothing is answered yet."""
         try:
             channel.receive_data(data)
         except ProtocolError as error:
@@ -343,7 +364,40 @@ class WorkerLoop:
             self._close(channel)
             return
         self._note_progress(channel)
-        self._pump(channel)
+
+    def wait_for_input(self, channel: Channel) -> None:
+        """Block until something has come on this connection and is taken; a body that waits in vain is refused.
+
+        For an application that reads its body as it comes; other connections wait. What comes for other requests of
+        this one is kept for later.
+        """
+        deadline = time.monotonic() + self.limits.body_timeout
+        poll = select.poll()
+        while True:
+            self._flush(channel)
+            if channel.closed:
+                return
+            if self._stopping:
+                self._close(channel)
+                return
+            try:
+                data = channel.sock.recv(READ_SIZE)
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    channel.refuse_bodies(408)
+                    return
+                poll.register(channel.fd, select.POLLIN | (select.POLLOUT if channel.unsent else 0))
+                poll.poll(left * 1000 + 1)
+                continue
+            except OSError:
+                data = b""
+            if data:
+                self._take(channel, data)
+            else:
+                channel.eof = True
+                self._close(channel)
+            return
 
     def _on_eof(self, channel: Channel) -> None:
         """The peer sends no more. It may still read: a half-close aborts only a request that can never be whole."""
@@ -365,6 +419,7 @@ class WorkerLoop:
             is_new = bool(channel.ready)
             if is_new:
                 exchange = Exchange(channel.ready.popleft(), self._application, self._log)
+                exchange.timer = self._timer
             elif channel.answering:
                 exchange = channel.answering.popleft()
             else:
@@ -382,7 +437,8 @@ class WorkerLoop:
                     return
             elif not exchange.finished:
                 channel.answering.append(exchange)
-            self._flush(channel)
+            if not channel.closed:
+                self._flush(channel)
             if channel.closed:
                 return
         self._settle(channel)
@@ -391,6 +447,11 @@ class WorkerLoop:
         """One chunk of one answer into the connection's output."""
         request = exchange.request
         chunk = exchange.next_chunk()
+        if request.arriving is not None and request.arriving.gone:  # while the application read from it
+            exchange.close()
+            exchange.end()
+            request.close()
+            return
         errors = request.take_errors()
         if errors:
             channel.send_stderr(request.request_id, errors)
@@ -457,7 +518,7 @@ class WorkerLoop:
             else:
                 self._close(channel)
                 return
-        self._watch(channel)
+        self.watch(channel)
 
     def _linger(self, channel: Channel) -> None:
         """Closing with unread input would reset the connection and lose the answer: read on for a while."""
@@ -587,31 +648,14 @@ class WorkerLoop:
             return
         self._next_sweep = now + self._sweep_period
         for channel in list(self._channels.values()):
-            self._check_time(channel, now - channel.since)
-
-    def _check_time(self, channel: Channel, waited: float) -> None:
-        """What happens to a connection that made no progress for `waited` seconds."""
-        limits = self.limits
-        phase = channel.phase
-        if channel.lingering:
-            late = waited > limits.linger_timeout
-        elif channel.unsent:
-            late = waited > limits.write_timeout
-        elif phase == PHASE_BODY:
-            if waited > limits.body_timeout:
+            verdict = channel.judge(now - channel.since)
+            if verdict == OVERDUE:
+                self._close(channel)
+            elif verdict == BODY_OVERDUE:
                 channel.refuse_bodies(408)
                 self._pump(channel)
-            return
-        elif channel.retiring and channel.fresh:
-            if waited > DRAIN_GRACE:
+            elif verdict == RETIRED and now - channel.since > DRAIN_GRACE:
                 self._close_retired(channel)
-            return
-        elif phase == ANSWERING:
-            late = False  # the application's iterator sets its own pace
-        else:
-            late = waited > (limits.header_timeout if phase == PHASE_PARAMS else limits.idle_timeout)
-        if late:
-            self._close(channel)
 
 
 def release_memory() -> None:

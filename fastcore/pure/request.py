@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 from fastcore.constants import AUTHORIZER, FILTER, RESPONDER, ROLE_NAMES
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.pure.body import BodyStore
 from fastcore.pure.records import parse_pairs
+from fastcore.pure.stream import StreamBody
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Any, BinaryIO
 
 BODILESS_METHODS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"TRACE")
 
@@ -58,10 +63,10 @@ class Request:
             self.data_length = parse_content_length(self._find(b"FCGI_DATA_LENGTH") or b"")
             self.data_last_modified = max(parse_content_length(self._find(b"FCGI_DATA_LAST_MOD") or b""), -1)
         self.waits_for_body = self._waits_for_body()
-        self.spool_directory: str | None = None  # where long bodies go; set by the owner of the connection
         self._environ: dict[str, str] | None = None
-        self._body: BinaryIO | None = None
-        self._data: BinaryIO | None = None
+        self._body: Any = None
+        self._data: Any = None
+        self.arriving: StreamBody | None = None  # the stream that the application reads as it comes
         self._body_store: BodyStore | None = None
         self._data_store: BodyStore | None = None
         self._errors = bytearray()
@@ -104,22 +109,44 @@ class Request:
 
     @property
     def body(self) -> BinaryIO:
-        """The body as a binary file: in memory, or an unnamed temporary file where it is long."""
+        """The body as a binary file: in memory, or an unnamed temporary file where it is long.
+
+        In the streaming mode it is a StreamBody, which is read once, forwards, and waits for what has not come.
+        """
         if self._body is None:
             self._body = io.BytesIO()
-        return self._body
+        body: BinaryIO = self._body
+        return body
 
-    def store_body(self, data: bytes, limits: Limits) -> None:
-        """Append a piece of the body; past `limits.body_memory` bytes it moves to a temporary file, once.
+    def stream(self) -> AsyncIterator[bytes]:
+        """The body in chunks as it comes, for `async for`: nobody else waits meanwhile."""
+        from fastcore.chunks import iterate
+
+        return iterate(self.body)
+
+    def stream_body(self, arriving: StreamBody) -> None:
+        """The body, or a filter's file, will be read as it comes."""
+        self.arriving = arriving
+        if self.role == FILTER:
+            self._data = arriving
+        else:
+            self._body = arriving
+
+    def store_body(self, data: bytes, limits: Limits, directory: str | None = None) -> None:
+        """Append a piece of the body; past `limits.body_memory` bytes it moves to a file in `directory`, once.
 
         Raises OSError where that has no room.
         """
         if self._body_store is None:
-            self._body_store = BodyStore(limits.body_memory, self.spool_directory)
+            self._body_store = BodyStore(limits.body_memory, directory)
         self._body_store.put(data)
 
     def finish_body(self) -> None:
         """The body is complete: count it where no length was declared, and make the file of it."""
+        if self.arriving is not None and self._body is self.arriving:
+            self.arriving.end()
+            self.content_length = self.arriving.received if self.content_length < 0 else self.content_length
+            return
         if self._body_store is None:
             self.content_length = max(self.content_length, 0)
             return
@@ -132,22 +159,26 @@ class Request:
         """A filter's file (FCGI_DATA) as a binary file, as `body`; empty in other roles."""
         if self._data is None:
             self._data = io.BytesIO()
-        return self._data
+        data: BinaryIO = self._data
+        return data
 
     @property
     def data_received(self) -> int:
         """Bytes of `data` that have come; another number than `data_length` says that the front end has erred."""
-        return 0 if self._data_store is None else self._data_store.received
+        source = self.arriving if self._data is self.arriving else self._data_store
+        return 0 if source is None else source.received
 
-    def store_data(self, data: bytes, limits: Limits) -> None:
+    def store_data(self, data: bytes, limits: Limits, directory: str | None = None) -> None:
         """Append a piece of a filter's file, as store_body() does of a body."""
         if self._data_store is None:
-            self._data_store = BodyStore(limits.body_memory, self.spool_directory)
+            self._data_store = BodyStore(limits.body_memory, directory)
         self._data_store.put(data)
 
     def finish_data(self) -> None:
         """A filter's file is complete."""
-        if self._data_store is not None:
+        if self.arriving is not None:
+            self.arriving.end()
+        elif self._data_store is not None:
             self._data = self._data_store.finish()
 
     def write_error(self, text: str) -> None:

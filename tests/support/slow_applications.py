@@ -1,0 +1,54 @@
+"""Applications that take too long, for limits.request_timeout; the path says how."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from fastcore.errors import RequestTimeout
+
+SEEN = []
+
+
+def forever():
+    while True:
+        time.sleep(0.01)
+
+
+def pieces():
+    yield b"begun"
+    forever()
+
+
+def native(request):
+    match request.get("PATH_INFO", "/"):
+        case "/forever":
+            forever()
+        case "/swallows":
+            try:
+                forever()
+            except Exception:
+                return b"swallowed"
+        case "/catches":
+            try:
+                forever()
+            except RequestTimeout:
+                return b"caught"
+        case "/twice":
+            for _ in range(2):
+                try:
+                    forever()
+                except RequestTimeout as error:
+                    SEEN.append(error)
+            return b"%d times" % len(SEEN)
+        case "/pieces":
+            return 200, [], pieces()
+        case "/empty-pieces":
+            return 200, [], iter(forever, None)
+        case "/own":
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            return b"mine now"
+        case "/short":
+            time.sleep(1.5)
+            return b"more than the limit"
+    return b"quick"
