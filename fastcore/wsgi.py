@@ -4,7 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
-    from fastcore.pure.wsgi import ErrorStream, FileWrapper, WSGIAdapter, WSGIApplication
+    from fastcore.files import FileWrapper
+    from fastcore.pure.wsgi import ErrorStream, WSGIAdapter, WSGIApplication
 else:
     from fastcore import implementation
 

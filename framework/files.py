@@ -8,12 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from typing import BinaryIO
 
+from fastcore.files import FileBody
 from framework.errors import HTTPError
 
 CHUNK_BYTES = 64 * 1024
+
+__all__ = ["CHUNK_BYTES", "FileBody", "content_type_of", "open_regular", "safe_join"]
+
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 
 _CONTENT_TYPES = {
@@ -84,36 +87,6 @@ def safe_join(folder: str | os.PathLike[str], path: str) -> str:
     if joined != root and not joined.startswith(root.rstrip("/") + "/"):
         raise HTTPError(404)
     return joined
-
-
-class FileBody:
-    """The body of an answer that is a part of an open file.
-
-    A server may send `length` bytes of `file` from `offset` itself (sendfile); one that does not know of this iterates.
-    `close` must be called once the answer is sent or given up.
-    """
-
-    __slots__ = ("file", "length", "offset")
-
-    def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
-        """`file` is a binary file with a descriptor; `offset` and `length` are bytes."""
-        self.file = file
-        self.offset = offset
-        self.length = length
-
-    def __iter__(self) -> Iterator[bytes]:
-        self.file.seek(self.offset)
-        left = self.length
-        while left > 0:
-            chunk = self.file.read(min(left, CHUNK_BYTES))
-            if not chunk:
-                return
-            left -= len(chunk)
-            yield chunk
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
 
 
 def open_regular(path: str | os.PathLike[str]) -> tuple[BinaryIO, os.stat_result]:

@@ -1,4 +1,10 @@
 from fastcore.compiled.request cimport Request
+from fastcore.compiled.wsgi cimport Response
+
+
+cdef enum:
+    CHUNK_SIZE = 65535 - 7        # bytes: one record, its length a multiple of eight
+    WHOLE_SIZE = 2 * (65535 - 7)  # bytes: an application's piece up to this is handed out as it is, without a copy
 
 
 cdef class Exchange:
@@ -19,6 +25,10 @@ cdef class Exchange:
     cdef bytes piece                 # body waiting to be handed out, from `offset` on; None where there is none
     cdef Py_ssize_t offset
     cdef object iterator
+    cdef Response uncommitted        # its head may still be replaced; None otherwise
+    cdef object file                 # the body, read from `fd` at `at` up to `stop` (-1: to its end); None otherwise
+    cdef int fd
+    cdef long long at, stop
     cdef object close_body
     cdef readonly long long left              # bytes of body still to come by Content-Length; -1: not declared
     cdef bint silent                 # HEAD, 204, 304: the body is not sent
@@ -27,11 +37,14 @@ cdef class Exchange:
     cdef int call(self) except -1
     cdef int take(self, result) except -1
     cdef int take_wsgi(self) except -1
+    cdef int take_uncommitted(self, Response response) except -1
     cdef int take_body(self, status, headers, str reason, body) except -1
     cdef int take_whole(self, status, headers, str reason, bytes body) except -1
     cpdef bytes next_chunk(self)
     cdef int advance(self) except -1
     cdef object pull(self)
+    cdef int commit(self, bytes first) except -1
+    cdef object read_file(self)
     cdef bytes cut(self, bytes piece)
     cdef int finish(self) except -1
     cdef int fail_answer(self) except -1

@@ -5,6 +5,7 @@ from typing import Any
 from fastcore.compiled.request import Request
 
 CHUNK: int
+WHOLE: int
 
 class Exchange:
     request: Request

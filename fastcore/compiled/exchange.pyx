@@ -9,21 +9,24 @@ failed answer. No records and no sockets here. The twin is fastcore.pure.exchang
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+from libc.errno cimport errno
 from libc.string cimport memcpy
 
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.response cimport build_head
+from fastcore.compiled.system cimport pread
 from fastcore.compiled.wsgi cimport Response, WSGIAdapter
 
+import os
 import sys
 
 from fastcore.compiled.response import error_page
 from fastcore.errors import BodyError, RequestTimeout, ResponseError
-
-cdef enum:
-    CHUNK_SIZE = 65535 - 7  # bytes: one record, its length a multiple of eight
+from fastcore.files import region_of
 
 CHUNK = CHUNK_SIZE
+WHOLE = WHOLE_SIZE
+cdef object END = object()
 
 
 cdef object call_in(object context, object function, object argument):
@@ -83,6 +86,8 @@ cdef class Exchange:
             if len(<tuple>result) != 3:
                 raise ResponseError(f"an answer is (status, headers, body), not a tuple of {len(result)}")
             status, headers, body = <tuple>result
+        elif type(result) is Response and not (<Response>result).committed:
+            return self.take_uncommitted(<Response>result)
         else:
             try:
                 status, headers, body = result.status, result.headers, result.body
@@ -107,7 +112,16 @@ cdef class Exchange:
             response = (<WSGIAdapter>self.application).call(self.request)
         finally:
             PyContext_Exit(self.context)
+        if not response.committed:
+            return self.take_uncommitted(response)
         return self.take_body(response.status, response.headers, response.reason, response.body)
+
+    cdef int take_uncommitted(self, Response response) except -1:
+        """An answer whose head is settled by its first piece that is not empty."""
+        self.uncommitted = response
+        self.iterator = iter(response.body)
+        self.close_body = response.body.close
+        return 0
 
     cdef int take_body(self, status, headers, str reason, body) except -1:
         """A whole body, or one to be asked for piece by piece."""
@@ -125,6 +139,9 @@ cdef class Exchange:
             raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
         self.head, self.left = build_head(status, headers, reason)
         self.silent = is_bodiless(status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        region = region_of(body)
+        if region is not None:
+            self.file, self.fd, self.at, self.stop = region
         try:
             self.iterator = iter(body)
         except TypeError:
@@ -145,7 +162,7 @@ cdef class Exchange:
         return 0
 
     cpdef bytes next_chunk(self):
-        """The next piece of output, at most about 64 KiB; None where there is none yet, or no more: see `finished`."""
+        """The next piece of output, at most about 128 KiB; None where there is none yet, or no more: see `finished`."""
         cdef bytes head, chunk
         cdef Py_ssize_t head_length, size
         cdef char* out
@@ -166,13 +183,17 @@ cdef class Exchange:
         if self.piece is None:
             return head
         head_length = 0 if head is None else PyBytes_GET_SIZE(head)
-        size = min(max(CHUNK_SIZE - head_length, 1), PyBytes_GET_SIZE(self.piece) - self.offset)
-        chunk = PyBytes_FromStringAndSize(NULL, head_length + size)
-        out = PyBytes_AS_STRING(chunk)
-        if head_length:
-            memcpy(out, PyBytes_AS_STRING(head), head_length)
-        memcpy(out + head_length, PyBytes_AS_STRING(self.piece) + self.offset, size)
-        self.offset += size
+        if not head_length and not self.offset and PyBytes_GET_SIZE(self.piece) <= WHOLE_SIZE:
+            chunk = self.piece
+            self.offset = PyBytes_GET_SIZE(chunk)
+        else:
+            size = min(max(CHUNK_SIZE - head_length, 1), PyBytes_GET_SIZE(self.piece) - self.offset)
+            chunk = PyBytes_FromStringAndSize(NULL, head_length + size)
+            out = PyBytes_AS_STRING(chunk)
+            if head_length:
+                memcpy(out, PyBytes_AS_STRING(head), head_length)
+            memcpy(out + head_length, PyBytes_AS_STRING(self.piece) + self.offset, size)
+            self.offset += size
         if self.offset == PyBytes_GET_SIZE(self.piece):
             self.piece = None
             if not self.streaming and (self.iterator is None or self.left == 0):
@@ -192,13 +213,20 @@ cdef class Exchange:
                     piece = self.pull()
                 finally:
                     self.timer.end()
-            if type(piece) is not bytes:
+            if piece is END:
+                if self.uncommitted is None:
+                    return self.finish()
+                piece = b""
+            elif type(piece) is not bytes:
                 raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+            elif self.uncommitted is not None and not piece:
+                return 0
+            if self.uncommitted is not None:
+                self.commit(piece)
+                return self.finish() if self.silent else self.advance()
             self.piece = self.cut(piece)
             if self.piece is None and self.left == 0:
                 self.finish()
-        except StopIteration:
-            self.finish()
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -206,12 +234,45 @@ cdef class Exchange:
         return 0
 
     cdef object pull(self):
-        """The iterator's next piece."""
+        """The iterator's next piece, or the file's; END where there is none."""
+        if self.file is not None:
+            return self.read_file()
         PyContext_Enter(self.context)
         try:
-            return next(self.iterator)
+            return next(self.iterator, END)
         finally:
             PyContext_Exit(self.context)
+
+    cdef int commit(self, bytes first) except -1:
+        """A WSGI application's head is settled: by the first piece that is not empty, or the end."""
+        cdef Response response = self.uncommitted
+        self.iterator = response.commit(first, self.iterator)
+        self.head, self.left = build_head(response.status, response.headers, response.reason)
+        self.uncommitted = None
+        self.silent = is_bodiless(response.status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        return 0
+
+    cdef object read_file(self):
+        """The next piece of the file; what is past Content-Length is not read."""
+        cdef long long size = WHOLE_SIZE
+        cdef Py_ssize_t length
+        cdef bytes block
+        if self.left >= 0:
+            size = min(size, self.left)
+        if self.stop >= 0:
+            size = min(size, self.stop - self.at)
+        if self.file.closed:  # its descriptor may be another file's by now
+            raise ResponseError("the file was closed before it was sent")
+        if size <= 0:
+            return END
+        block = PyBytes_FromStringAndSize(NULL, size)
+        length = pread(self.fd, PyBytes_AS_STRING(block), size, self.at)
+        if length < 0:
+            raise OSError(errno, os.strerror(errno))
+        self.at += length
+        if length < size:
+            block = block[:length]
+        return block if length else END
 
     cdef bytes cut(self, bytes piece):
         """Count a piece against Content-Length; what is too much is not sent."""
@@ -236,7 +297,7 @@ cdef class Exchange:
         """An exception is being handled: an error page where the head is still ours, else a visibly broken answer."""
         cdef int status = self.report()
         self.app_status = 1
-        if self.head is not None:
+        if self.head is not None or self.uncommitted is not None:
             self.use_error_page(status)
         else:
             self.broken = True
@@ -255,7 +316,7 @@ cdef class Exchange:
         self.app_status = 0
         self.close()
         self.finished = False
-        self.iterator = None
+        self.iterator = self.uncommitted = self.file = None
         self.left = -1
         self.offset = 0
         self.silent = self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)

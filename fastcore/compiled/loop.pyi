@@ -12,6 +12,7 @@ ACCEPT_BATCH: int
 PUMP_BATCH: int
 MAX_REPLY_BYTES: int
 DRAIN_GRACE: float
+DIRECT_BYTES: int
 ACCEPT_PAUSE: float
 LOOPBACK: frozenset[str]
 

@@ -14,6 +14,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from fastcore.compiled.buffer cimport buffer_drop, buffer_free, buffer_length
 from fastcore.compiled.channel cimport BODY_OVERDUE, NOT_WATCHED, OVERDUE, READ_BYTES, RETIRED, Channel, Waiter, has_gone
+from fastcore.compiled.direct cimport DIRECT_LEAST, is_direct, send_direct
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.peers cimport Peers
 from fastcore.compiled.request cimport Request
@@ -49,6 +50,7 @@ ACCEPT_BATCH = ACCEPTS
 PUMP_BATCH = CHUNKS
 MAX_REPLY_BYTES = REPLY_BYTES
 DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
+DIRECT_BYTES = DIRECT_LEAST
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 
 
@@ -468,7 +470,8 @@ cdef class WorkerLoop(Waiter):
             return 0
         if request.errors is not None:
             channel.send_stderr(request.request_id, request.take_errors())
-        if chunk is not None:
+        cdef bint direct = chunk is not None and is_direct(chunk, &channel.output)
+        if chunk is not None and not direct:
             channel.send_stdout(request.request_id, chunk)
         if exchange.finished:
             if exchange.broken:
@@ -477,6 +480,8 @@ cdef class WorkerLoop(Waiter):
                 channel.end_request(request.request_id, exchange.app_status)
             request.close()
             self.requests += 1
+        if direct and send_direct(channel.fd, &channel.output, request.request_id, chunk):
+            channel.since = now()
         return 0
 
     cdef int break_off(self, Channel channel, Exchange exchange) except -1:

@@ -46,6 +46,18 @@ cdef extern from "<sys/socket.h>" nogil:
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
     ssize_t recv(int fd, void* data, size_t length, int flags)
     ssize_t send(int fd, const void* data, size_t length, int flags)
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    struct msghdr:
+        void* msg_name
+        socklen_t msg_namelen
+        iovec* msg_iov
+        size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
+    ssize_t sendmsg(int fd, const msghdr* message, int flags)
     int getsockopt(int fd, int level, int name, void* value, socklen_t* length)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t length)
     int shutdown(int fd, int how)
@@ -94,6 +106,7 @@ cdef inline void await_ready(int fd, bint writable, double seconds) noexcept nog
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
+    ssize_t pread(int fd, void* data, size_t length, long long offset)
     ssize_t write(int fd, const void* data, size_t length)
 
 cdef extern from * nogil:

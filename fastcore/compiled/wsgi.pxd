@@ -8,6 +8,7 @@ cdef class Response:
     cdef readonly object body
     cdef readonly bint committed    # the first piece of body is on its way: the head can no longer be replaced
     cdef object written             # file of what write() was given; None where it was not used
+    cpdef commit(self, bytes first, others)
 
 
 cdef class Template:

@@ -2,7 +2,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fastcore.compiled.request import Request
-from fastcore.pure.wsgi import FileWrapper as FileWrapper
+from fastcore.files import FileBody as FileBody
+from fastcore.files import FileWrapper as FileWrapper
 from fastcore.pure.wsgi import WSGIApplication
 
 BLOCK_SIZE: int
@@ -22,6 +23,7 @@ class Response:
     committed: bool
     def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]: ...
     def write(self, data: bytes) -> None: ...
+    def commit(self, first: bytes, others: Iterator[bytes]) -> Iterator[bytes]: ...
     def take_written(self) -> Iterator[bytes]: ...
 
 class Template: ...

@@ -20,7 +20,8 @@ import itertools
 
 from fastcore.constants import ROLE_NAMES
 from fastcore.errors import ResponseError
-from fastcore.pure.wsgi import BLOCK_SIZE, WRITE_MEMORY, FileWrapper, _Body, _parse_status
+from fastcore.files import BLOCK_SIZE, FileBody, FileWrapper
+from fastcore.pure.wsgi import WRITE_MEMORY, _Body, _parse_status
 
 cdef enum:
     TEMPLATES = 8            # kept by one adapter
@@ -87,6 +88,13 @@ cdef class Response:
 
             self.written = tempfile.SpooledTemporaryFile(WRITE_MEMORY)
         self.written.write(data)
+
+    cpdef commit(self, bytes first, others):
+        """The head is settled: `first` is to be sent. Returns all pieces, what write() was given before them."""
+        require_started(self)
+        self.committed = True
+        pieces = itertools.chain((first,), others) if first else others
+        return pieces if self.written is None else itertools.chain(self.take_written(), pieces)
 
     def take_written(self):
         """What write() was given, in blocks."""
@@ -238,36 +246,21 @@ cdef class WSGIAdapter:
         """Call the application; its answer has a settled head."""
         cdef Response response = Response.__new__(Response)
         result = self.application(self.environ(request), response.start)
-        if (type(result) is list or type(result) is tuple) and response.written is None:
-            require_started(response)
-            response.body = result
-            response.committed = True
-            return response
         try:
-            take_first_piece(response, result)
+            if response.written is None and (
+                type(result) is list or type(result) is tuple or type(result) is FileWrapper or type(result) is FileBody
+            ):
+                require_started(response)
+                response.body = result
+                response.committed = True
+            else:
+                response.body = _Body(iter(result), result)
         except BaseException:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
             raise
-        response.committed = True
         return response
-
-
-cdef int take_first_piece(Response response, result) except -1:
-    """The head is settled when there is a first piece of body, or none will come."""
-    iterator = iter(result)
-    first = None
-    for piece in iterator:
-        if piece:
-            first = piece
-            break
-    require_started(response)
-    pieces = response.take_written() if response.written is not None else iter(())
-    if first is not None:
-        pieces = itertools.chain(pieces, (first,), iterator)
-    response.body = _Body(pieces, result)
-    return 0
 
 
 cdef int require_started(Response response) except -1:

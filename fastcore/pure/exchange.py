@@ -9,16 +9,21 @@ failed answer. No records and no sockets here.
 from __future__ import annotations
 
 import contextvars
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastcore.calltimer import CallTimer
 from fastcore.errors import BodyError, RequestTimeout, ResponseError
+from fastcore.files import region_of
 from fastcore.pure.request import Request
 from fastcore.pure.response import build_head, error_page, has_body
+from fastcore.pure.wsgi import Response
 
 CHUNK = 65535 - 7  # bytes: one record, its length a multiple of eight
+WHOLE = 2 * CHUNK  # bytes: an application's piece up to this is handed out as it is, without a copy
+_END = object()
 
 NativeApplication = Callable[[Any], Any]
 
@@ -50,6 +55,9 @@ class Exchange:
         self._head = b""
         self._rest: memoryview | None = None
         self._iterator: Iterator[bytes] | None = None
+        self._uncommitted: Response | None = None  # its head may still be replaced
+        self._file: Any = None  # the body, read from `_fd` at `_at` up to `_stop` (-1: to its end)
+        self._fd = self._at = self._stop = -1
         self._close: Callable[[], object] | None = None
         self.left = -1  # bytes of body still to come by Content-Length; -1: not declared
         self._silent = False  # HEAD, 204, 304: the body is not sent
@@ -69,10 +77,10 @@ class Exchange:
     def _call(self) -> None:
         self._take(self.context.run(self._application, self.request))
 
-    def _in_time(self, timer: CallTimer, function: Callable[[], None]) -> None:
+    def _in_time(self, timer: CallTimer, function: Callable[[], Any]) -> Any:
         timer.begin(self.request)
         try:
-            function()
+            return function()
         finally:
             timer.end()
 
@@ -88,6 +96,10 @@ class Exchange:
             if len(result) != 3:
                 raise ResponseError(f"an answer is (status, headers, body), not a tuple of {len(result)}")
             status, headers, body = result
+        elif type(result) is Response and not result.committed:
+            self._uncommitted = result
+            self._iterator, self._close = iter(result.body), result.body.close
+            return
         else:
             try:
                 status, headers, body = result.status, result.headers, result.body
@@ -117,6 +129,9 @@ class Exchange:
         else:
             self._head, self.left = build_head(status, headers, reason)
             self._silent = not has_body(status) or self.request.get("REQUEST_METHOD") == "HEAD"
+            region = region_of(body)
+            if region is not None:
+                self._file, self._fd, self._at, self._stop = region
             try:
                 self._iterator = iter(body)
             except TypeError:
@@ -135,7 +150,7 @@ class Exchange:
             raise ResponseError(f"the body is shorter than its Content-Length: {self.left} bytes are missing")
 
     def next_chunk(self) -> bytes | None:
-        """The next piece of output, at most about 64 KiB; None where there is none yet, or no more: see `finished`."""
+        """The next piece of output, at most about 128 KiB; None where there is none yet, or no more: see `finished`."""
         if self.finished or self.waiting:
             return None
         if self._silent:
@@ -151,9 +166,13 @@ class Exchange:
         head, self._head = self._head, b""
         if self._rest is None:
             return head or None
-        size = max(CHUNK - len(head), 1)
-        chunk = head + self._rest[:size]
-        self._rest = self._rest[size:] if len(self._rest) > size else None
+        whole = self._rest.obj
+        if not head and type(whole) is bytes and len(self._rest) == len(whole) <= WHOLE:
+            chunk, self._rest = whole, None
+        else:
+            size = max(CHUNK - len(head), 1)
+            chunk = head + self._rest[:size]
+            self._rest = self._rest[size:] if len(self._rest) > size else None
         if self._rest is None and not self._streaming and (self._iterator is None or self.left == 0):
             self._finish()
         return chunk
@@ -166,24 +185,53 @@ class Exchange:
             return
         try:
             if self.timer is None:
-                self._pull()
+                piece = self._pull()
             else:
-                self._in_time(self.timer, self._pull)
-        except StopIteration:
-            self._finish()
+                piece = self._in_time(self.timer, self._pull)
+            if piece is _END:
+                if self._uncommitted is None:
+                    self._finish()
+                    return
+                piece = b""
+            elif type(piece) is not bytes:
+                raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
+            elif self._uncommitted is not None and not piece:
+                return
+            if self._uncommitted is not None:
+                self._commit(piece)
+                return self._finish() if self._silent else self._advance()
+            self._rest = self._cut(piece)
+            if self._rest is None and self.left == 0:
+                self._finish()
         except KeyboardInterrupt:
             raise
         except BaseException:
             self._fail_answer()
 
-    def _pull(self) -> None:
-        """The iterator's next piece."""
-        piece = self.context.run(next, self._iterator)  # type: ignore[arg-type]
-        if type(piece) is not bytes:
-            raise ResponseError(f"a body is made of bytes, not {type(piece).__name__}")
-        self._rest = self._cut(piece)
-        if self._rest is None and self.left == 0:
-            self._finish()
+    def _pull(self) -> Any:
+        """The iterator's next piece, or the file's; _END where there is none."""
+        if self._file is not None:
+            return self._read_file()
+        return self.context.run(next, self._iterator, _END)  # type: ignore[arg-type]
+
+    def _commit(self, first: bytes) -> None:
+        """A WSGI application's head is settled: by the first piece that is not empty, or the end."""
+        response: Any = self._uncommitted
+        self._iterator = response.commit(first, self._iterator)
+        self._head, self.left = build_head(response.status, response.headers, response.reason)
+        self._uncommitted = None
+        self._silent = not has_body(response.status) or self.request.get("REQUEST_METHOD") == "HEAD"
+
+    def _read_file(self) -> Any:
+        """The next piece of the file; what is past Content-Length is not read."""
+        size = WHOLE if self.left < 0 else min(WHOLE, self.left)
+        if self._stop >= 0:
+            size = min(size, self._stop - self._at)
+        if self._file.closed:  # its descriptor may be another file's by now
+            raise ResponseError("the file was closed before it was sent")
+        data = os.pread(self._fd, size, self._at) if size > 0 else b""
+        self._at += len(data)
+        return data or _END
 
     def _cut(self, piece: bytes) -> memoryview | None:
         """Count a piece against Content-Length; what is too much is not sent."""
@@ -206,7 +254,7 @@ class Exchange:
         """An exception is being handled: an error page where the head is still ours, else a visibly broken answer."""
         status = self._report()
         self.app_status = 1
-        if self._head:
+        if self._head or self._uncommitted is not None:
             self._use_error_page(status)
         else:
             self.broken = True
@@ -224,7 +272,7 @@ class Exchange:
         self.app_status = 0
         self.close()
         self.finished = False
-        self._iterator = None
+        self._iterator = self._uncommitted = self._file = None
         self.left = -1
         self._silent = self.request.get("REQUEST_METHOD") == "HEAD"
         head, text = error_page(status)

@@ -15,14 +15,15 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from fastcore.addresses import LOOPBACK
-from fastcore.constants import RESPONDER
+from fastcore.constants import RESPONDER, STDOUT
 from fastcore.errors import ProtocolError
 from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 from fastcore.pure.channel import BODY_OVERDUE, NOT_WATCHED, OVERDUE, READ_SIZE, RETIRED, Channel
 from fastcore.pure.connection import IDLE, PHASE_BODY, PHASE_PARAMS, Overload
-from fastcore.pure.exchange import Exchange, NativeApplication
+from fastcore.pure.exchange import CHUNK, WHOLE, Exchange, NativeApplication
 from fastcore.pure.peers import Peers
+from fastcore.pure.records import build_header
 
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName, Host
@@ -32,6 +33,7 @@ ACCEPT_BATCH = 64  # connections taken before the others are looked at
 PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
 DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
+DIRECT_BYTES = 16384  # pieces of this length are worth a sendmsg() of their own: they are not copied
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 EPOLLEXCLUSIVE = 1 << 28
 
@@ -455,7 +457,10 @@ class WorkerLoop:
         errors = request.take_errors()
         if errors:
             channel.send_stderr(request.request_id, errors)
-        if chunk:
+        direct = (
+            chunk is not None and DIRECT_BYTES <= len(chunk) <= WHOLE and not (channel.pending_bytes or channel.unsent)
+        )
+        if chunk and not direct:
             channel.send_stdout(request.request_id, chunk)
         if exchange.finished:
             if exchange.broken:
@@ -464,6 +469,27 @@ class WorkerLoop:
                 channel.end_request(request.request_id, exchange.app_status)
             request.close()
             self.requests += 1
+        if direct and chunk is not None:
+            self._send_direct(channel, request.request_id, chunk)
+
+    def _send_direct(self, channel: Channel, request_id: int, chunk: bytes) -> None:
+        """Send a big piece without copying it, and what is in the output after it; what does not go is kept.
+
+        An error is left to _flush(), which meets it again.
+        """
+        parts: list[memoryview | bytes] = []
+        content = memoryview(chunk)
+        while content:
+            piece, content = content[:CHUNK], content[CHUNK:]
+            parts += [build_header(STDOUT, request_id, len(piece)), piece]
+        parts.append(channel.data_to_send())
+        try:
+            sent = channel.sock.sendmsg(parts, (), socket.MSG_NOSIGNAL)
+            channel.since = time.monotonic()
+        except OSError:
+            sent = 0
+        if sent < sum(map(len, parts)):
+            channel.unsent = memoryview(b"".join(parts))[sent:]
 
     def _break_off(self, channel: Channel, exchange: Exchange) -> None:
         """End an answer that is not whole, and its connection, unless that harms another request on it.

@@ -31,6 +31,10 @@ def check_status(status: int) -> None:
     """Raise ResponseError where `status` is not an int from 200 to 999 (1xx cannot be a final answer)."""
     if type(status) is not int:
         raise ResponseError(f"a status is an int, not {status!r}")
+    if 100 <= status < 200:
+        raise ResponseError(
+            f"status {status} is informational: an answer needs a final one, 200 to 999 (RFC 9110 §15.2)"
+        )
     if not 200 <= status <= 999:
         raise ResponseError(f"status {status} is outside 200 to 999")
 

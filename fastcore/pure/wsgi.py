@@ -1,7 +1,7 @@
 """WSGI (PEP 3333) on the native interface: a WSGI application becomes a native one. No FastCGI here.
 
 The head is given away with the first piece of body that is not empty; until then start_response(exc_info=…) may replace
-it.
+it: the answer is not `committed`, and the exchange that iterates commits it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fastcore.constants import FILTER
 from fastcore.errors import ResponseError
+from fastcore.files import BLOCK_SIZE, FileBody, FileWrapper
 
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
@@ -20,24 +21,6 @@ if TYPE_CHECKING:
     WSGIApplication = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 WRITE_MEMORY = 256 * 1024  # bytes given to write() that stay in memory
-BLOCK_SIZE = 65536  # bytes read from a file at once
-
-
-class FileWrapper:
-    """`wsgi.file_wrapper`: a file-like object as an iterator of blocks; closes it."""
-
-    def __init__(self, filelike: Any, block_size: int = BLOCK_SIZE) -> None:
-        self.filelike = filelike
-        self.block_size = block_size
-
-    def __iter__(self) -> Iterator[bytes]:
-        while block := self.filelike.read(self.block_size):
-            yield block
-
-    def close(self) -> None:
-        close = getattr(self.filelike, "close", None)
-        if close is not None:
-            close()
 
 
 class ErrorStream:
@@ -96,6 +79,13 @@ class Response:
 
             self.written = tempfile.SpooledTemporaryFile(WRITE_MEMORY)  # noqa: SIM115 (closed after it was sent)
         self.written.write(data)
+
+    def commit(self, first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
+        """The head is settled: `first` is to be sent. Returns all pieces, what write() was given before them."""
+        _require_started(self)
+        self.committed = True
+        pieces = itertools.chain((first,), others) if first else others
+        return pieces if self.written is None else itertools.chain(self.take_written(), pieces)
 
     def take_written(self) -> Iterator[bytes]:
         """What write() was given, in blocks."""
@@ -168,26 +158,19 @@ class WSGIAdapter:
         response = Response()
         result = self._application(self.environ(request), response.start)
         try:
-            self._take(response, result)
+            if type(result) in _SETTLED and response.written is None:
+                _require_started(response)
+                response.body = result
+                response.committed = True
+            else:
+                response.body = _Body(iter(result), result)
         except BaseException:
             getattr(result, "close", _nothing)()
             raise
-        response.committed = True
         return response
 
-    def _take(self, response: Response, result: Iterable[bytes]) -> None:
-        """Find out the head: it is settled when there is a first piece of body, or none will come."""
-        if type(result) in (list, tuple) and response.written is None:
-            _require_started(response)
-            response.body = result
-            return
-        iterator = iter(result)
-        first = next((piece for piece in iterator if piece), None)
-        _require_started(response)
-        pieces = response.take_written() if response.written is not None else iter(())
-        if first is not None:
-            pieces = itertools.chain(pieces, (first,), iterator)
-        response.body = _Body(pieces, result)
+
+_SETTLED = (list, tuple, FileWrapper, FileBody)  # where no code of the application runs any more
 
 
 def _require_started(response: Response) -> None:

@@ -57,7 +57,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.exchange",),),
     (("fastcore.wsgi",), ("fastcore.connection",)),
     (("fastcore.events",),),
-    (("fastcore.request",), ("fastcore.response",)),
+    (("fastcore.request",), ("fastcore.response",), ("fastcore.direct",)),
     (("fastcore.records",), ("fastcore.body",), ("fastcore.stream",)),
     (("fastcore.spool",),),
     (("fastcore.routing", "fastcore.matcher", "fastcore.matching", "fastcore.programs", "fastcore.states"),),
@@ -66,7 +66,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.buffer",), ("fastcore.cursor",), ("fastcore.protocol",), ("fastcore.system",)),
     (("fastcore.addresses",), ("fastcore.constants",), ("fastcore.limits",), ("fastcore.implementation",)),
     (("fastcore.values",),),
-    (("fastcore.errors",), ("fastcore.statuses",)),
+    (("fastcore.errors",), ("fastcore.statuses",), ("fastcore.files",)),
 )
 
 CIMPORT = re.compile(
