@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, BinaryIO
 
 BLOCK_SIZE = 65536  # bytes read from a file at once
 
