@@ -15,6 +15,8 @@ import threading
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Literal
 
+from fastcore.errors import ClientGone
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -86,7 +88,7 @@ class Answer:
         except BaseException as error:
             if not self.is_cancelled():
                 exchange.fail()
-            elif not isinstance(error, asyncio.CancelledError | GeneratorExit):
+            elif not isinstance(error, asyncio.CancelledError | GeneratorExit | ClientGone):
                 exchange.log_failure("the application failed when it was cancelled")
         # PERF: at once, where the task has not to be left first: cancelled ones have not ended yet, and what calls the
         # application again does so in its context, which is ours.

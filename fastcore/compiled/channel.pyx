@@ -201,6 +201,8 @@ cdef class Channel(Connection):
             exchange.aborted = True
             self.enter(inbound, REFUSED)
             exchange.task.cancel()
+            if exchange.request.get_arriving() is not None:  # it may be waited for just now, by a plain read()
+                exchange.request.get_arriving().fail(ClientGone("the client has given the request up"))
         return 0
 
     cdef Exchange with_task(self, int request_id):

@@ -77,9 +77,7 @@ cdef class WorkerLoop(Waiter):
     cdef bint overload_page
     cdef str spool_directory
     cdef bint stream_body
-    cdef object log
-    cdef object complain
-    cdef object event_loop
+    cdef object log, complain, event_loop
     cdef object host                      # fastcore.asynchronous.Host, there from the first coroutine on
     cdef Py_ssize_t orphans               # tasks whose connection is gone
     cdef object timer                     # a CallTimer where limits.request_timeout is set, else None
@@ -93,8 +91,7 @@ cdef class WorkerLoop(Waiter):
     cdef bint draining
     cdef object wakeup, wakeup_write
     cdef int wakeup_read_fd
-    cdef Py_ssize_t output_buffer
-    cdef Py_ssize_t max_connections
+    cdef Py_ssize_t output_buffer, max_connections
     cdef uint8_t[READ_BYTES] input        # what recv() fills; it is parsed before the next call
 
     def __init__(
@@ -399,6 +396,9 @@ cdef class WorkerLoop(Waiter):
         except ProtocolError as error:
             self.complain(f"closed a connection that does not speak FastCGI: {error}")
             return self.close(channel)
+        except BaseException:  # a time-out or a signal in the middle of it: where the next record begins is lost
+            self.close(channel)
+            raise
         if buffer_length(&channel.output) > REPLY_BYTES + self.output_buffer:
             self.complain("closed a connection that asks on and on and reads no answers")
             return self.close(channel)

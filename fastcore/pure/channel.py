@@ -158,6 +158,8 @@ class Channel(Connection):
             exchange.aborted = True
             self._enter(inbound, REFUSED)
             exchange.task.cancel()
+            if exchange.request.arriving is not None:  # it may be waited for just now, by a plain read()
+                exchange.request.arriving.fail(ClientGone("the client has given the request up"))
 
     def _with_task(self) -> Exchange | None:
         """The exchange of the current record's request, where a task has begun it; it waits for its end now."""

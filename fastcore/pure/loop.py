@@ -361,6 +361,9 @@ class WorkerLoop:
             self._complain(f"closed a connection that does not speak FastCGI: {error}")
             self._close(channel)
             return
+        except BaseException:  # a time-out or a signal in the middle of it: where the next record begins is lost
+            self._close(channel)
+            raise
         if channel.pending_bytes + len(channel.unsent) > MAX_REPLY_BYTES + self.limits.output_buffer:
             self._complain("closed a connection that asks on and on and reads no answers")
             self._close(channel)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loop_thread import LoopThread
 
 from fastcore.constants import FILTER, RESPONDER
-from fastcore.errors import BodyError, BodyTimeout, BodyTooLong, ClientGone
+from fastcore.errors import BodyError, BodyTimeout, BodyTooLong, ClientGone, RequestTimeout
 from fastcore.limits import Limits
 
 
@@ -397,6 +397,29 @@ def test_bytes_that_are_no_fastcgi_in_the_middle_of_a_body(serve):
     assert loop.ask().status == 200
 
 
+def test_what_interrupts_the_reading_of_records_ends_their_connection(twin, serve, monkeypatch):
+    """A time-out may be raised anywhere: what was left of the bytes must not be taken for the next record."""
+    begun = threading.Event()
+
+    def interrupt(_directory):
+        raise RequestTimeout("now")
+
+    def application(request):
+        if request.content_length == 0:
+            return b"other"
+        begun.set()
+        return request.body.read1()
+
+    loop = serve(application, limits=Limits(body_memory=10))
+    monkeypatch.setattr(twin.stream, "open_unnamed", interrupt)
+    with loop.connect() as sock:
+        sock.sendall(post(1, 100))
+        assert begun.wait(20)
+        sock.sendall(wire.record(wire.STDIN, 1, b"x" * 50) + wire.request(3))
+        assert is_closed(sock)
+    assert loop.ask().body == b"other"
+
+
 def test_async_application_reads_its_body_as_it_comes(serve):
     """While it waits the worker serves others."""
 
@@ -413,6 +436,31 @@ def test_async_application_reads_its_body_as_it_comes(serve):
             assert read_answer(other).body == b"other"
         slow.sendall(wire.stdin(1, b"thing"))
         assert read_answer(slow).body.replace(b"|", b"") == b"something"
+
+
+def test_53_abort_in_the_middle_of_a_plain_read_in_a_coroutine(serve):
+    """The read ends with the request: the worker is free again, and the connection."""
+    seen = []
+    begun = threading.Event()
+
+    async def application(request):
+        if request.content_length == 0:
+            return b"other"
+        begun.set()
+        try:
+            return request.body.read()
+        except BodyError as error:
+            seen.append(type(error))
+            raise
+
+    loop = serve(application)
+    with loop.connect(timeout=20) as sock:
+        sock.sendall(post(1, 100) + wire.record(wire.STDIN, 1, b"some"))
+        assert begun.wait(20)
+        sock.sendall(wire.record(wire.ABORT, 1) + wire.request(3))
+        assert read_answer(sock, 3).body == b"other"
+    assert seen == [ClientGone]
+    assert loop.said == []
 
 
 def test_stream_of_a_body_that_came_whole(twin, tmp_path):
