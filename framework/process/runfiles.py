@@ -41,14 +41,14 @@ class ChildRecord:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._children: dict[int, tuple[int, int, str]] = {}
+        self._children: dict[int, tuple[int, int, str, int]] = {}
 
-    def add(self, pid: int, uid: int) -> None:
-        """Note a started session leader with the time of its start (proc_pid_stat(5), field 22)."""
+    def add(self, pid: int, uid: int, capabilities: int = 0) -> None:
+        """Note a started session leader with its rights and the time of its start (proc_pid_stat(5), field 22)."""
         from framework.process.strays import cgroup_of
 
         fields = stat_fields(pid)
-        self._children[pid] = (int(fields[19]) if fields else 0, uid, cgroup_of())
+        self._children[pid] = (int(fields[19]) if fields else 0, uid, cgroup_of(), capabilities)
         self._write()
 
     def remove(self, pid: int) -> None:
@@ -70,7 +70,10 @@ class ChildRecord:
         """
         try:
             rows = json.loads(self._path.read_bytes())
-            recorded = {int(pid): (int(start), int(uid), str(group)) for pid, start, uid, group in rows}
+            recorded = {
+                int(pid): (int(start), int(uid), str(group), int(more[0]) if more else 0)
+                for pid, start, uid, group, *more in rows
+            }
         except (OSError, ValueError, TypeError):
             return []
         ended: dict[int, None] = {}
@@ -84,7 +87,7 @@ class ChildRecord:
         return list(ended)
 
 
-def _is_leftover(process: tuple[int, int, int, int], recorded: dict[int, tuple[int, int, str]]) -> bool:
+def _is_leftover(process: tuple[int, int, int, int], recorded: dict[int, tuple[int, int, str, int]]) -> bool:
     from framework.process.strays import bears_marks, cgroup_of
 
     pid, session, start, uid = process
@@ -93,8 +96,8 @@ def _is_leftover(process: tuple[int, int, int, int], recorded: dict[int, tuple[i
         return True
     if uid in (-1, 0, os.geteuid()):  # without root nothing is marked
         return False
-    alike = [group for began, owner, group in recorded.values() if owner == uid and start >= began]
-    return bool(alike) and bears_marks(pid) and cgroup_of(pid) in alike
+    alike = [(group, may) for began, owner, group, may in recorded.values() if owner == uid and start >= began]
+    return any(bears_marks(pid, may) and cgroup_of(pid) == group for group, may in alike)
 
 
 def stat_fields(pid: int) -> list[str]:

@@ -132,10 +132,10 @@ def cgroup_of(pid: int | str = "self") -> str:
         return ""
 
 
-def bears_marks(pid: int) -> bool:
-    """Whether a process has what the drop leaves and nothing can undo: no new privileges, no bounding set."""
+def bears_marks(pid: int, kept: int = 0) -> bool:
+    """Whether a process has what the drop leaves and nothing can undo: no new privileges, a bounding set of `kept`."""
     try:
         status = read_status(pid)
-        return status["NoNewPrivs"] == "1" and not int(status["CapBnd"], 16) & ~_KEEPABLE
+        return status["NoNewPrivs"] == "1" and not int(status["CapBnd"], 16) & ~(_KEEPABLE | kept)
     except (OSError, KeyError, ValueError):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -180,6 +181,34 @@ def test_only_what_a_killed_supervisor_started_is_ended(tmp_path: Path) -> None:
         for process in (ours, other):
             process.kill()
             process.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the bounding set is dropped")
+def test_what_has_fled_is_known_by_its_marks_with_declared_capabilities_too() -> None:
+    from framework.process import linux
+    from framework.process.strays import bears_marks
+
+    kept = linux.capability_mask(("net_raw",))
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            linux.drop_bounding(kept)
+            linux.no_new_privileges()
+            os.write(writer, b"done")
+            signal.pause()
+        finally:
+            os._exit(1)
+    try:
+        assert os.read(reader, 4) == b"done"
+        assert bears_marks(child, kept)
+        assert not bears_marks(child)
+        assert not bears_marks(os.getpid(), kept)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "[[1,2]]", '[["a","b","c"]]', "\x00"])
