@@ -179,20 +179,29 @@ def _connect(path: Path) -> socket.socket:
     return channel
 
 
-def _exchange(channel: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+def _exchange(channel: socket.socket, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The answer, and what came behind it: a reload that ends at once sends its second line with the first."""
     try:
         channel.sendall(json.dumps(request).encode() + b"\n")
-        data = b""
-        while b"\n" not in data and len(data) <= MAX_ANSWER_BYTES:
-            piece = channel.recv(65536)
-            if not piece:
-                break
-            data += piece
+        line, rest = _receive_line(channel)
     except OSError as error:
         raise ControlError(f"the supervisor did not answer: {error.strerror or error}") from None
-    answer = _parse(data.partition(b"\n")[0])
+    return _checked(line, "the supervisor did not answer: it takes orders only from root and its own user"), rest
+
+
+def _receive_line(channel: socket.socket, data: bytes = b"") -> tuple[bytes, bytes]:
+    """The next line and what came behind it; `data` came before. Raises OSError."""
+    while b"\n" not in data and len(data) <= MAX_ANSWER_BYTES and (piece := channel.recv(65536)):
+        data += piece
+    line, _, rest = data.partition(b"\n")
+    return line, rest
+
+
+def _checked(line: bytes, otherwise: str) -> dict[str, Any]:
+    """An answer that says yes. Raises ControlError with what it says instead, or `otherwise` where it says nothing."""
+    answer = _parse(line)
     if answer is None:
-        raise ControlError("the supervisor did not answer: it takes orders only from root and its own user")
+        raise ControlError(otherwise)
     if not answer.get("ok"):
         raise ControlError(str(answer.get("error", "refused")))
     return answer
@@ -205,26 +214,19 @@ def ask(path: Path, command: str) -> dict[str, Any]:
     'ready'
     """
     with _connect(path) as channel:
-        return _exchange(channel, {"command": command})
+        return _exchange(channel, {"command": command})[0]
 
 
 def reload(path: Path, backends: list[str], seconds: float) -> dict[str, Any]:
     """Order a reload of these back ends, or of all, and wait for its end. Raises ControlError with what kept it."""
     with _connect(path) as channel:
-        _exchange(channel, {"command": "reload", "backends": backends})
+        _, rest = _exchange(channel, {"command": "reload", "backends": backends})
         channel.settimeout(seconds)
-        data = b""
         try:
-            while b"\n" not in data and (piece := channel.recv(65536)):
-                data += piece
+            line, _ = _receive_line(channel, rest)
         except OSError as error:
             raise ControlError(f"no end of the reload within {seconds:g} s: {error}") from None
-    answer = _parse(data.partition(b"\n")[0])
-    if answer is None:
-        raise ControlError("the supervisor ended before the reload did")
-    if not answer.get("ok"):
-        raise ControlError(str(answer.get("error", "refused")))
-    return answer
+    return _checked(line, "the supervisor ended before the reload did")
 
 
 def stop(path: Path, seconds: float) -> bool:

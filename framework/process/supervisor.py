@@ -175,9 +175,10 @@ class Supervisor:
         return child.part.kind == "frontend" and child.health.state == "starting"
 
     def _take_too_long(self, child: Child) -> None:
+        what = "was not ready in time" if child.health.state == "starting" else "did not end in time"
         if child.health.state == "starting":
-            child.health.complaint = "was not ready in time"
-        self.say(f"{child.name} {'did not end' if self._stopping else 'was not ready'} in time: it is killed")
+            child.health.complaint = what
+        self.say(f"{child.name} {what}: it is killed")
         child.health.deadline = 0.0
         child.kill()
 
@@ -194,7 +195,11 @@ class Supervisor:
             child.health.complaint = f"cannot be started: {error}"
             self._after_end(child, 1)
             return
-        self._run_directory.children.add(child.health.pid, child.part.privileges.uid)
+        self._record(child)
+
+    def _record(self, child: Child) -> None:
+        rights = child.part.privileges
+        self._run_directory.children.add(child.health.pid, rights.uid, rights.capabilities)
 
     def _start_backend(self, child: Child) -> None:
         listener = self._listener_of(child)
@@ -393,7 +398,8 @@ class Supervisor:
         self._generation += 1
         self._reload = reload
         for part in reload.parts:
-            self._start_incoming(reload, part)
+            if not reload.failure:  # else the rest would start, and nobody would end it
+                self._start_incoming(reload, part)
         return {"ok": True, "reloading": True}
 
     def _start_incoming(self, reload: Reload, part: Part) -> None:
@@ -407,7 +413,7 @@ class Supervisor:
             child.health.enter("stopped", time.time())
             self._give_up_reload(reload, f"back end {part.name} cannot be started: {error}")
             return
-        self._run_directory.children.add(child.health.pid, part.privileges.uid)
+        self._record(child)
 
     def _go_on_reloading(self, reload: Reload) -> None:
         if reload.has_ended:
@@ -416,10 +422,13 @@ class Supervisor:
             self._take_over(reload)
 
     def _give_up_reload(self, reload: Reload, reason: str) -> None:
-        """What runs goes on; the new generation is ended."""
+        """What runs goes on; the new generation is ended. Who serves already has taken requests: it finishes them."""
         reload.failure = reload.failure or reason
         for child in reload.incoming.values():
-            child.kill()
+            if child.health.state == "ready" and not self._stopping:
+                self._order_end(child, signal.SIGTERM, BACKEND_GRACE)
+            elif child.health.state == "starting" or self._stopping:
+                child.kill()
 
     def _take_over(self, reload: Reload) -> None:
         """All of the new generation serve: now the front end's configuration, then the old generation may go."""
@@ -452,7 +461,8 @@ class Supervisor:
 
     def _end_reload(self, reload: Reload, answer: dict[str, Any]) -> None:
         self._reload = None
-        for name in self._listeners.keys() - self.site.backends.keys():
+        resting = {child.name for child in self._children if child.health.state == "failed"}
+        for name in self._listeners.keys() - (self.site.backends.keys() - resting):
             self._close_listener(name)
         if answer["ok"]:
             self.say(f"reloaded: generation {self._generation} of {', '.join(reload.incoming)} serves")

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from running_site import APPLICATION, RunningSite, alive, discard, eventually, open_folder
 
+from framework.process import linux
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users, sockets and privileges are real")
 
 VERSIONED = "\ndef do_version(query):\n    return {version!r}\n"
@@ -95,6 +97,22 @@ def test_a_generation_that_is_not_healthy_does_not_take_over(site: RunningSite) 
     site.write_code("appl.py", APPLICATION + VERSIONED.format(version="well"))
     reload(site)
     assert site.text("/one/version") == "well"
+
+
+@pytest.mark.skipif(not linux.landlock_version(), reason="the start fails by a file that Landlock cannot show")
+def test_a_back_end_that_cannot_be_started_ends_the_whole_new_generation(site: RunningSite) -> None:
+    site.start()
+    before = pids(site)
+    closed = site.folder / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "file").touch()
+    site.backends["one"]["read"] = [str(closed / "file")]  # there, but out of its user's reach
+    site.write_site()
+    assert "back end one cannot be started" in reload(site, status=1)
+    assert pids(site) == before
+    del site.backends["one"]["read"]
+    site.write_site()
+    assert "reloaded one, two" in reload(site)
 
 
 def test_a_request_that_has_begun_is_finished_by_the_old_generation(site: RunningSite) -> None:

@@ -224,6 +224,26 @@ def test_a_refusal_is_an_error_with_its_words(tmp_path: Path) -> None:
         loop.close()
 
 
+def test_a_reload_that_ends_at_once_is_told_with_its_end(tmp_path: Path) -> None:
+    """Both lines may come in one piece."""
+    path = tmp_path / "control.sock"
+    lines = [{"ok": True, "reloading": True}, {"ok": False, "error": "back end one cannot be started"}]
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as channel:
+            channel.recv(4096)
+            channel.sendall(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        with pytest.raises(control.ControlError, match="back end one cannot be started"):
+            control.reload(path, [], 20)
+        server.join()
+
+
 def test_a_stop_is_answered_by_the_end(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     orders = 0
