@@ -133,6 +133,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stream-body", action="store_true", help="call the application before its body has come; it reads as it comes"
     )
+    parser.add_argument(
+        "--script-name",
+        metavar="PATH",
+        help='where a WSGI application is mounted, such as /shop or "": sets SCRIPT_NAME and PATH_INFO right',
+    )
+    parser.add_argument(
+        "--errors",
+        choices=("stderr", "log"),
+        default="stderr",
+        help="where wsgi.errors goes: to the front end (default) or to standard error, this server's log",
+    )
     parser.add_argument("--version", action="version", version=f"fastcore {__version__}")
     return parser
 
@@ -234,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             max_requests=arguments.max_requests,
             event_loop=arguments.event_loop,
             stream_body=arguments.stream_body,
+            script_name=arguments.script_name,
+            errors=arguments.errors,
         )
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

@@ -53,6 +53,8 @@ def serve(
     spool_directory: str | None = None,
     event_loop: EventLoopName = "auto",
     stream_body: bool = False,
+    script_name: str | None = None,
+    errors: Literal["stderr", "log"] = "stderr",
 ) -> int:
     """Serve an application over FastCGI until a signal; returns its number.
 
@@ -84,6 +86,9 @@ def serve(
             is installed. No event loop is made before the first coroutine.
         stream_body: call the application when the parameters are complete; it reads its body as it comes, and its
             worker waits with it (docs/streaming.md).
+        script_name: where a WSGI application is mounted, such as "/shop" or "": SCRIPT_NAME and PATH_INFO are set
+            right, however the front end divides the path; None to leave them (docs/wsgi.md).
+        errors: where `wsgi.errors` goes: to the front end as FCGI_STDERR, or to `log`.
 
     Raises ListenerError where `bind` cannot be listened on, AddressError where it is no address or the list of allowed
     ones is none, SpoolError where `spool_directory` cannot be used. Call it in the main thread: it handles signals.
@@ -104,10 +109,16 @@ def serve(
     if overload not in ("protocol", "page"):
         raise ValueError(f"overload is 'protocol' or 'page', not {overload!r}")
     check_event_loop(event_loop)
+    if errors not in ("stderr", "log"):
+        raise ValueError(f"errors is 'stderr' or 'log', not {errors!r}")
+    if interface == "native" and (script_name is not None or errors != "stderr"):
+        raise ValueError("script_name and errors are for WSGI applications")
     native = app
     if interface == "wsgi":
         from fastcore.wsgi import WSGIAdapter
 
+        if script_name is not None or errors != "stderr":
+            app = _adjusted(app, script_name, errors, log)
         native = WSGIAdapter(app, multiprocess=workers > 1)
     options: dict[str, Any] = {
         "limits": limits,
@@ -172,6 +183,15 @@ def check_event_loop(name: str) -> None:
 
 class Forced(KeyboardInterrupt):
     """Raised in an application that runs when the second signal comes."""
+
+
+def _adjusted(app: Any, script_name: str | None, errors: str, log: Log) -> Any:
+    """The WSGI application with its path and its errors as the options say."""
+    from fastcore.adjust import AtPath, ErrorsToLog
+
+    if errors == "log":
+        app = ErrorsToLog(app, log)
+    return app if script_name is None else AtPath(app, script_name)
 
 
 class _Counted:

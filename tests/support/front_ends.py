@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,10 +69,11 @@ class Site:
         twin: str,
         interface: str = "native",
         body_limit: int = BODY_LIMIT,
+        options: Sequence[str] = (),
     ) -> None:
         self.front_end = front_end
         self.interface = interface
-        self._server = [*SERVER, "--interface", interface, "--limit", f"body={body_limit}"]
+        self._server = [*SERVER, "--interface", interface, "--limit", f"body={body_limit}", *options]
         self._server.append("applications:native" if interface == "native" else "applications:table")
         self.twin = twin
         self.port = free_port()

@@ -51,6 +51,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ),
     (("fastcore.__main__",), ("fastcore.flup",)),
     (("fastcore.server",), ("fastcore.cgi",)),
+    (("fastcore.adjust",),),
     (("fastcore.workers",),),
     (("fastcore.loop",), ("fastcore.client",)),
     (("fastcore.channel",), ("fastcore.peers",)),
