@@ -45,7 +45,10 @@ def find_lines(text: str, data: Mapping[str, Any]) -> dict[Path, int]:
             table = _table_of(_split(match[2]), match[1] == "[[", tables_seen)
             found.setdefault(table, line)
         elif match := _ASSIGNMENT.match(text, offset):
-            found[table + _split(match[1])] = line
+            keys = _split(match[1])
+            found[table + keys] = line
+            for length in range(1, len(keys)):  # "a.b = 1" makes the table a
+                found.setdefault(table + keys[:length], line)
             line += text.count("\n", offset, match.end())
             end = _end_of_value(text, match.end())
             line += text.count("\n", match.end(), end)

@@ -53,6 +53,7 @@ def test_keys_are_found_among_strings_comments_and_lists() -> None:
         ("site", "name"): "name = ",
         ("site", "quoted key"): '"quoted key"',
         ("site", "literal"): "literal",
+        ("site", "dotted"): "dotted . key",
         ("site", "dotted", "key"): "dotted . key",
         ("site", "list"): "list = [",
         ("site", "after"): "after",
@@ -111,3 +112,9 @@ def test_every_line_given_holds_the_key(lines: list[str]) -> None:
 @given(st.text())
 def test_any_text_is_scanned_without_an_error(text: str) -> None:
     assert find_lines(text, {}) == {}
+
+
+def test_a_dotted_key_has_its_line_and_so_have_the_tables_that_it_makes() -> None:
+    text = "[site]\na.b.c = 1\na.d = 2\n"
+    found = find_lines(text, tomllib.loads(text))
+    assert [found["site", *keys] for keys in (("a",), ("a", "b"), ("a", "b", "c"), ("a", "d"))] == [2, 2, 2, 3]
