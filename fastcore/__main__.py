@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import marshal
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -193,6 +194,7 @@ def parse_limits(settings: Sequence[str]) -> Limits:
 def _parse_apart() -> SimpleNamespace:
     """This process's arguments, parsed by a child: argparse costs 0.8 MB, which a server would keep while it runs."""
     reader, writer = os.pipe()
+    on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would leave no status
     child = os.fork()
     if child == 0:
         values = vars(_parser().parse_args())  # --help and mistakes end the child here, with their text and status
@@ -203,6 +205,7 @@ def _parse_apart() -> SimpleNamespace:
     with open(reader, "rb") as pipe:
         told = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.signal(signal.SIGCHLD, on_child)
     if status or not told:
         sys.exit(status)
     return SimpleNamespace(**marshal.loads(told))  # noqa: S302 (from ourselves)

@@ -58,4 +58,4 @@ cdef class Channel(Connection):
     cdef int abandon(self) except -1
 
 
-cdef bint has_gone(Exchange exchange) except -1
+cdef bint has_gone(Exchange exchange, Channel channel) except -1

@@ -70,10 +70,10 @@ cdef class Waiter:
         raise NotImplementedError
 
 
-cdef bint has_gone(Exchange exchange) except -1:
-    """Whether the client went while the application read its body; then its answer is closed."""
+cdef bint has_gone(Exchange exchange, Channel channel) except -1:
+    """Whether the client went while the application read its body, or another's; then its answer is closed."""
     cdef StreamBody arriving = exchange.request.get_arriving()
-    if arriving is None or not arriving.gone:
+    if not channel.closed and (arriving is None or not arriving.gone):
         return False
     exchange.close()
     exchange.end()

@@ -466,7 +466,7 @@ cdef class WorkerLoop(Waiter):
         """One chunk of one answer into the connection's output."""
         cdef Request request = exchange.request
         cdef bytes chunk = exchange.next_chunk()
-        if self.stream_body and has_gone(exchange):
+        if self.stream_body and has_gone(exchange, channel):
             return 0
         if request.errors is not None:
             channel.send_stderr(request.request_id, request.take_errors())

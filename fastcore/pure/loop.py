@@ -452,7 +452,7 @@ class WorkerLoop:
         """One chunk of one answer into the connection's output."""
         request = exchange.request
         chunk = exchange.next_chunk()
-        if request.arriving is not None and request.arriving.gone:  # while the application read from it
+        if channel.closed or (request.arriving is not None and request.arriving.gone):  # while the application read
             exchange.close()
             exchange.end()
             request.close()

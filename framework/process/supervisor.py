@@ -468,7 +468,8 @@ class Supervisor:
             self.say(f"reloaded: generation {self._generation} of {', '.join(reload.incoming)} serves")
         else:
             self.say(f"not reloaded, the running generation stays: {answer['error']}")
-        notify.send("READY=1")
+        if not self._stopping:
+            notify.send("READY=1")
         if self._control is not None:
             self._control.settle(answer)
 

@@ -60,7 +60,7 @@ def test_at_the_limit_and_under_it(start, seconds, status):
 
 
 def test_calls_one_after_the_other_are_each_measured(start):
-    server = start(2)
+    server = start(10)
     with server.connect(timeout=30) as sock:
         for _ in range(3):
             sock.sendall(wire.request(PATH_INFO="/short"))

@@ -185,15 +185,21 @@ def children(pid: int) -> list[int]:
 
 def pending(pid: int) -> bool:
     """Whether a signal sent to the process waits to be taken: a second one of its number would be lost."""
-    with open(f"/proc/{pid}/status") as status:
-        found = dict(line.split(":", 1) for line in status)
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            found = dict(line.split(":", 1) for line in status)
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return False
     return bool(int(found["ShdPnd"], 16) | int(found["SigPnd"], 16))
 
 
 def is_asleep(pid: int) -> bool:
     """Whether the process waits for something."""
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "S"
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "S"
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return False
 
 
 def is_closed(sock: socket.socket) -> bool:
