@@ -1,4 +1,4 @@
-"""`sitectl reload`: new code and a changed site file for a running site, without losing a request."""
+"""`sitectl reload`: new code and a changed site file for a running site."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from framework.cli import OK, PROBLEM, add_site_argument, load_site
 
 HELP = """\
-Bring new code and a changed site file into a running site, without losing a request.
+Bring new code and a changed site file into a running site.
 
 A new generation of the back ends is started beside the running one, on the same sockets. When all of it serves, the
 web server gets its new configuration and the old generation finishes what it has begun. Where one does not come up,
