@@ -488,21 +488,21 @@ cdef class WorkerLoop(Waiter):
         """End an answer that is not whole, and its connection, unless that harms another request on it.
 
         Where a length was declared, the client sees that bytes are missing. HAProxy waits for them unless the
-        connection ends, and mod_fcgid would fill them with an error page if it ended without END_REQUEST.
-        """
+        connection ends, and mod_fcgid would fill them with an error page if it ended without END_REQUEST. A request
+        whose body still comes after its answer counts as another: HAProxy would go on to use the ended connection."""
         cdef Request request = exchange.request
         cdef bint is_alone
-        cdef ssize_t length
+        cdef ssize_t length = 0
         if request.keep_connection:  # another may have come meanwhile
             length = recv(channel.fd, self.input, READ_BYTES, MSG_DONTWAIT)
-            if length > 0:
-                try:
-                    channel.feed(self.input, length)
-                except ProtocolError:
-                    pass
+        if length > 0:
+            try:
+                channel.feed(self.input, length)
+            except ProtocolError:
+                pass
         if not channel.is_active(request.request_id):
             return 0  # what came was its ABORT
-        is_alone = len(channel.inbound) == 1
+        is_alone = len(channel.inbound) == 1 and not channel.draining
         if is_alone and exchange.left < 0:
             channel.break_off(request.request_id)
         else:

@@ -498,7 +498,8 @@ class WorkerLoop:
         """End an answer that is not whole, and its connection, unless that harms another request on it.
 
         Where a length was declared, the client sees that bytes are missing. HAProxy waits for them unless the
-        connection ends, and mod_fcgid would fill them with an error page if it ended without END_REQUEST.
+        connection ends, and mod_fcgid would fill them with an error page if it ended without END_REQUEST. A request
+        whose body still comes after its answer counts as another: HAProxy would go on to use the ended connection.
         """
         request = exchange.request
         if request.keep_connection:  # another may have come meanwhile
@@ -508,7 +509,7 @@ class WorkerLoop:
                 pass
         if not channel.is_active(request.request_id):
             return  # what came was its ABORT
-        is_alone = channel.active_requests == 1
+        is_alone = channel.active_requests == 1 and not channel.input_pending
         if is_alone and exchange.left < 0:
             channel.break_off(request.request_id)
         else:

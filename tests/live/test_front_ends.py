@@ -22,7 +22,7 @@ TWIN = "compiled" if implementation.accelerated else "pure"
 SHORT = ("nginx-kept", "lighttpd", "haproxy-multiplexed")  # also on the pure twin, for the cases marked so
 
 
-def every(*, pure=False, wsgi=False, **capabilities):
+def every(*, pure=False, wsgi=False, site="site", **capabilities):
     """The table's rows: each front end that can do it, on this run's twin; some also on the pure one, or as WSGI."""
     names = [
         name
@@ -34,7 +34,7 @@ def every(*, pure=False, wsgi=False, **capabilities):
         rows += [pytest.param((name, "pure"), id=f"{name}-pure") for name in names if name in SHORT]
     if wsgi:
         rows += [pytest.param((name, TWIN, "wsgi"), id=f"{name}-wsgi") for name in names]
-    return pytest.mark.parametrize("site", rows, indirect=True)
+    return pytest.mark.parametrize(site, rows, indirect=True)
 
 
 @contextmanager
@@ -50,6 +50,13 @@ def running(name, twin, interface="native", **options):
 
 @pytest.fixture(scope="module")
 def site(request):
+    with running(*request.param) as site:
+        yield site
+
+
+@pytest.fixture
+def fresh(request):
+    """A site of this test's own: no connection of the front end carries what an earlier test left unfinished."""
     with running(*request.param) as site:
         yield site
 
@@ -227,16 +234,26 @@ def test_50_failure_before_the_head_is_a_500_without_inner_text(site):
         assert (answer.status, answer.body) == (500, b"500 Internal Server Error\n")
 
 
-@every(pure=True)
-def test_50_failure_after_the_head_is_seen_by_the_client_and_harms_nobody(site):
+@every(pure=True, site="fresh")
+def test_50_failure_after_the_head_is_seen_by_the_client_and_harms_nobody(fresh):
     for path in ("/late", "/late-big", "/late"):
-        answer = broken_answer(site, path)
+        answer = broken_answer(fresh, path)
         assert b"secret" not in answer.body
-        if path in site.front_end.tells_broken:
+        if path in fresh.front_end.tells_broken:
             assert answer.status == 502 or not answer.whole
-        elif site.front_end.spawns:
+        elif fresh.front_end.spawns:
             assert b"Internal Server Error" in answer.body  # its own page is appended
-        assert ask(site.port, "GET", "/hello").body == b"hello"
+        assert ask(fresh.port, "GET", "/hello").body == b"hello"
+
+
+@every(pure=True, site="fresh")
+def test_50_failure_after_uploads_that_were_refused_harms_nobody(fresh):
+    """HAProxy holds such an upload, on the connection it came by, long after its client has gone."""
+    for _ in range(3):
+        assert ask(fresh.port, "POST", "/die", body=bytes(25_000_000)).status == 413
+        assert b"secret" not in broken_answer(fresh, "/late").body
+        for _ in range(10):
+            assert ask(fresh.port, "GET", "/hello").body == b"hello"
 
 
 def broken_answer(site, path):
@@ -247,12 +264,12 @@ def broken_answer(site, path):
         return SimpleNamespace(status=502, body=b"", whole=False)
 
 
-@every()
-def test_49_body_shorter_than_its_length_is_no_whole_answer(site):
-    answer = broken_answer(site, "/short")
+@every(site="fresh")
+def test_49_body_shorter_than_its_length_is_no_whole_answer(fresh):
+    answer = broken_answer(fresh, "/short")
     assert answer.status == 502 or not answer.whole
     assert len(answer.body) <= 4
-    assert ask(site.port, "GET", "/hello").body == b"hello"
+    assert ask(fresh.port, "GET", "/hello").body == b"hello"
 
 
 @every(pure=True, wsgi=True)

@@ -117,6 +117,25 @@ def test_any_exception_of_a_body_breaks_that_answer_only(serve, error):
     assert loop.ask().body == b"fine"
 
 
+def test_broken_answer_leaves_a_connection_open_on_which_an_answered_upload_has_not_ended(serve):
+    """Whoever still sends the upload, or holds it, goes on to use the connection: HAProxy would answer 502 on it."""
+    loop = serve(lambda _: (200, TEXT, Body(raising_pieces(ValueError()))))
+    upload = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(1 << 40)}
+    failing = {"REQUEST_METHOD": "GET", "PATH_INFO": "/a"}
+    with loop.connect() as sock:
+        sock.sendall(wire.begin(1) + wire.params(1, upload) + wire.record(wire.STDIN, 1, b"begin"))
+        assert read_answer(sock).status == 413
+        sock.sendall(wire.begin(3) + wire.params(3, failing) + wire.record(wire.STDIN, 3))
+        answer = read_answer(sock, 3)
+        assert (answer.body, answer.app_status) == (b"first", 1)
+        sock.sendall(wire.request(5))
+        assert read_answer(sock, 5).body == b"fine"
+
+        sock.sendall(wire.record(wire.STDIN, 1))  # the upload ends: the next failure is alone
+        sock.sendall(wire.begin(7) + wire.params(7, failing) + wire.record(wire.STDIN, 7))
+        assert wire.answer(read_to_end(sock), 7).broken
+
+
 def test_keyboard_interrupt_ends_the_loop_and_closes_what_was_begun(twin, tmp_path):
     body = Body(raising_pieces(KeyboardInterrupt()))
     inputs = []
