@@ -15,6 +15,15 @@ cdef enum:
     READ_BYTES = 65536         # of one recv()
 
 
+cdef class Queue:
+    cdef object first          # None where it is empty
+    cdef list others           # behind it
+
+    cdef int put(self, object item) except -1
+    cdef object take(self)
+    cdef int remove(self, object item) except -1
+
+
 cdef class Waiter:
     cdef bint stopping
 
@@ -28,8 +37,8 @@ cdef class Waiter:
 cdef class Channel(Connection):
     cdef int fd
     cdef int interest          # what epoll watches for us
-    cdef object ready          # Requests whose input is complete, application not called yet; None where there is none
-    cdef object answering      # Exchanges that are not finished; None where there is none
+    cdef Queue ready           # Requests whose input is complete, application not called yet
+    cdef Queue answering       # Exchanges that are not finished
     cdef dict waiting          # by request id: Exchanges whose task has the turn; None until there is one
     cdef bint remote           # not a unix socket
     cdef bint eof              # the peer will send no more; it may still read
@@ -43,6 +52,7 @@ cdef class Channel(Connection):
     cdef Waiter waiter         # there where bodies are streamed
     cdef StreamBody held       # what has no room; nothing is read until it has
 
+    cdef bint has_work(self) noexcept
     cpdef on_request(self, Request request)
     cdef int begin_stream(self, Request request, long long declared) except -1
     cdef int put_stream(self, StreamBody arriving, const uint8_t* data, Py_ssize_t length) except -1

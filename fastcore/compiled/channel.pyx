@@ -4,6 +4,7 @@ What the records say is acted upon at once. No bytes are read or written here (s
 fastcore.pure.channel.
 """
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint8_t
 
@@ -14,8 +15,6 @@ from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.stream cimport StreamBody
 from fastcore.compiled.system cimport await_ready, now
-
-from collections import deque
 
 from fastcore.compiled.response import error_page
 from fastcore.errors import ClientGone, body_error
@@ -29,6 +28,41 @@ cdef enum:
 
 
 READ_SIZE = READ_BYTES  # bytes of one recv()
+
+
+@cython.final
+cdef class Queue:
+    """First in, first out. PERF: nearly all connections have one request at a time, which needs no list."""
+
+    def __cinit__(self):
+        self.others = []
+
+    cdef int put(self, object item) except -1:
+        if self.first is None:
+            self.first = item
+        else:
+            self.others.append(item)
+        return 0
+
+    cdef object take(self):
+        """The first one, which is there."""
+        item = self.first
+        self.first = self.others.pop(0) if self.others else None
+        return item
+
+    cdef int remove(self, object item) except -1:
+        """Take one out that is in it."""
+        if self.first is item:
+            self.take()
+        else:
+            self.others.remove(item)
+        return 0
+
+    def __iter__(self):
+        return iter([] if self.first is None else [self.first, *self.others])
+
+    def __contains__(self, item):
+        return item is not None and (item is self.first or item in self.others)
 
 
 cdef class Waiter:
@@ -89,10 +123,14 @@ cdef class Channel(Connection):
         self.max_body_memory = limits.body_memory
         self.fd = fd
         self.interest = NOT_WATCHED
-        self.ready = deque()
-        self.answering = deque()
+        self.ready = Queue()
+        self.answering = Queue()
         self.watched_phase = PHASE_PARAMS
         self.since = now()
+
+    cdef bint has_work(self) noexcept:
+        """Whether an application is to be called, or called again."""
+        return self.ready.first is not None or self.answering.first is not None
 
     cpdef on_request(self, Request request):
         if self.waiter is not None and request.waits_for_body and request.role != protocol.FILTER:
@@ -101,7 +139,7 @@ cdef class Channel(Connection):
     cdef int begin_stream(self, Request request, long long declared) except -1:
         """The application is called now and reads what comes."""
         request.stream_body(StreamBody(declared, self.max_body_memory, self.spool_directory, self))
-        self.ready.append(request)
+        self.ready.put(request)
         return 0
 
     cdef int put_stream(self, StreamBody arriving, const uint8_t* data, Py_ssize_t length) except -1:
@@ -145,7 +183,7 @@ cdef class Channel(Connection):
                 if self.waiter is not None:
                     self.begin_stream(request, -1)
             elif type(request.made_body) is not StreamBody:
-                self.ready.append(request)
+                self.ready.put(request)
 
     cdef int deliver_data(self, Request request, const uint8_t* data, Py_ssize_t length) except -1:
         try:
@@ -164,7 +202,7 @@ cdef class Channel(Connection):
             self.on_refusal(request, 507)
         else:
             if type(request.made_data) is not StreamBody:
-                self.ready.append(request)
+                self.ready.put(request)
 
     cpdef on_refusal(self, Request request, int status):
         cdef StreamBody arriving = request.get_arriving()
@@ -184,7 +222,7 @@ cdef class Channel(Connection):
         if arriving is not None:
             arriving.gone = True
             arriving.fail(ClientGone("the client has given the request up"))
-        for exchange in list(self.answering):
+        for exchange in self.answering:
             if exchange.request is request:
                 self.answering.remove(exchange)
                 exchange.close()
@@ -247,12 +285,12 @@ cdef class Channel(Connection):
                     inbound.request.get_arriving().gone = True
                     inbound.request.get_arriving().fail(ClientGone("the client has left"))
             self.waiter = None
-        while self.answering:
-            tasks += give_up(<Exchange>self.answering.popleft())
+        while self.answering.first is not None:
+            tasks += give_up(<Exchange>self.answering.take())
         while self.waiting:
             tasks += give_up(<Exchange>self.waiting.popitem()[1])
-        while self.ready:
-            (<Request>self.ready.popleft()).close()
+        while self.ready.first is not None:
+            (<Request>self.ready.take()).close()
         return tasks
 
 

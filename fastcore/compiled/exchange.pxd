@@ -33,6 +33,7 @@ cdef class Exchange:
     cdef readonly long long left              # bytes of body still to come by Content-Length; -1: not declared
     cdef bint silent                 # HEAD, 204, 304: the body is not sent
 
+    cdef int setup(self, Request request, application, log) except -1
     cpdef start(self)
     cdef int call(self) except -1
     cdef int take(self, result) except -1
@@ -54,3 +55,6 @@ cdef class Exchange:
     cpdef close(self)
     cpdef fail(self)
     cpdef end(self)
+
+
+cdef Exchange new_exchange(Request request, application, log)

@@ -13,7 +13,7 @@ from libc.errno cimport errno
 from libc.string cimport memcpy
 
 from fastcore.compiled.request cimport Request
-from fastcore.compiled.response cimport build_head
+from fastcore.compiled.response cimport make_head
 from fastcore.compiled.system cimport pread
 from fastcore.compiled.wsgi cimport Response, WSGIAdapter
 
@@ -50,11 +50,15 @@ cdef class Exchange:
     """
 
     def __init__(self, Request request not None, application, log):
+        self.setup(request, application, log)
+
+    cdef int setup(self, Request request, application, log) except -1:
         self.request = request
         self.application = application
         self.log = log
         self.context = PyContext_CopyCurrent()
         self.left = -1
+        return 0
 
     cpdef start(self):
         """Call the application. Afterwards next_chunk() has something to give."""
@@ -137,8 +141,8 @@ cdef class Exchange:
             return self.take_whole(status, headers, reason, body)
         if isinstance(body, (str, bytearray, memoryview)):
             raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
-        self.head, self.left = build_head(status, headers, reason)
-        self.silent = is_bodiless(status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        self.head = make_head(status, headers, reason, -1, &self.left)
+        self.silent = is_bodiless(status) or self.request.is_head
         region = region_of(body)
         if region is not None:
             self.file, self.fd, self.at, self.stop = region
@@ -154,8 +158,8 @@ cdef class Exchange:
 
     cdef int take_whole(self, status, headers, str reason, bytes body) except -1:
         """An answer whose body is all there."""
-        self.head, self.left = build_head(status, headers, reason, PyBytes_GET_SIZE(body))
-        self.silent = is_bodiless(status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        self.head = make_head(status, headers, reason, PyBytes_GET_SIZE(body), &self.left)
+        self.silent = is_bodiless(status) or self.request.is_head
         self.piece = self.cut(body)
         if self.left > 0 and not self.silent:
             raise ResponseError(f"the body is shorter than its Content-Length: {self.left} bytes are missing")
@@ -247,9 +251,9 @@ cdef class Exchange:
         """A WSGI application's head is settled: by the first piece that is not empty, or the end."""
         cdef Response response = self.uncommitted
         self.iterator = response.commit(first, self.iterator)
-        self.head, self.left = build_head(response.status, response.headers, response.reason)
+        self.head = make_head(response.status, response.headers, response.reason, -1, &self.left)
         self.uncommitted = None
-        self.silent = is_bodiless(response.status) or self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        self.silent = is_bodiless(response.status) or self.request.is_head
         return 0
 
     cdef object read_file(self):
@@ -319,7 +323,7 @@ cdef class Exchange:
         self.iterator = self.uncommitted = self.file = None
         self.left = -1
         self.offset = 0
-        self.silent = self.request.has_value(b"REQUEST_METHOD", 14, b"HEAD", 4)
+        self.silent = self.request.is_head
         self.head, self.piece = error_page(status)
         return 0
 
@@ -407,6 +411,13 @@ cdef class Exchange:
         """The task has ended: what is left is handed out, and that is all."""
         self.waiting = self.streaming = False
         self.awaited = None
+
+
+cdef Exchange new_exchange(Request request, application, log):
+    """`Exchange(…)` without a call through Python."""
+    cdef Exchange exchange = Exchange.__new__(Exchange)
+    exchange.setup(request, application, log)
+    return exchange
 
 
 cdef inline bint is_bodiless(status):

@@ -15,7 +15,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastcore.compiled.buffer cimport buffer_drop, buffer_free, buffer_length
 from fastcore.compiled.channel cimport BODY_OVERDUE, NOT_WATCHED, OVERDUE, READ_BYTES, RETIRED, Channel, Waiter, has_gone
 from fastcore.compiled.direct cimport DIRECT_LEAST, is_direct, send_direct
-from fastcore.compiled.exchange cimport Exchange
+from fastcore.compiled.exchange cimport Exchange, new_exchange
 from fastcore.compiled.peers cimport Peers
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.system cimport (
@@ -434,13 +434,13 @@ cdef class WorkerLoop(Waiter):
         for _ in range(CHUNKS):
             if self.stopping or buffer_length(&channel.output) >= self.output_buffer:
                 break
-            is_new = bool(channel.ready)
+            is_new = channel.ready.first is not None
             if is_new:
-                exchange = Exchange(<Request>channel.ready.popleft(), self.application, self.log)
+                exchange = new_exchange(<Request>channel.ready.take(), self.application, self.log)
                 if self.timer is not None:
                     exchange.timer = self.timer
-            elif channel.answering:
-                exchange = channel.answering.popleft()
+            elif channel.answering.first is not None:
+                exchange = <Exchange>channel.answering.take()
             else:
                 break
             try:
@@ -448,14 +448,14 @@ cdef class WorkerLoop(Waiter):
                     exchange.start()
                 self.advance(channel, exchange)
             except BaseException:  # KeyboardInterrupt: it is closed with the connection
-                channel.answering.append(exchange)
+                channel.answering.put(exchange)
                 raise
             if exchange.waiting:
                 self.wait(channel, exchange)
                 if channel.closed:
                     return 0
             elif not exchange.finished:
-                channel.answering.append(exchange)
+                channel.answering.put(exchange)
             if not channel.closed:
                 self.flush(channel)
             if channel.closed:
@@ -533,7 +533,7 @@ cdef class WorkerLoop(Waiter):
         self.flush(channel)
         if channel.closed:
             return 0
-        if (channel.ready or channel.answering) and buffer_length(&channel.output) < self.output_buffer:
+        if channel.has_work() and buffer_length(&channel.output) < self.output_buffer:
             self.runnable[channel.fd] = channel
         elif channel.closing and not channel.inbound and not buffer_length(&channel.output):
             if channel.retiring and not channel.eof and not channel.failed and (channel.fresh or channel.told_end):
@@ -610,7 +610,7 @@ cdef class WorkerLoop(Waiter):
                 exchange.task = self.host.start(channel, exchange)
         except Exception:  # no uvloop, no descriptors left
             exchange.fail()
-            channel.answering.append(exchange)
+            channel.answering.put(exchange)
             return 0
         if channel.waiting is None:
             channel.waiting = {}
@@ -626,7 +626,7 @@ cdef class WorkerLoop(Waiter):
     cdef int take_back(self, Channel channel, Exchange exchange) except -1:
         if channel.closed or channel.waiting.pop(exchange.request.request_id, None) is None:
             return 0
-        channel.answering.append(exchange)
+        channel.answering.put(exchange)
         return self.pump(channel)
 
     def end_waiting(self, Channel channel not None, Exchange exchange not None) -> None:

@@ -20,12 +20,16 @@ cdef class Request:
     cdef readonly bint keep_connection
     cdef readonly long long content_length  # bytes; CONTENT_LENGTH, or what was received; -1 unknown, -2 nonsense
     cdef readonly bint waits_for_body
+    cdef bint is_head                       # the method is HEAD: its answer has no body
     cdef readonly long long data_length     # bytes; FCGI_DATA_LENGTH; -1 unknown, -2 nonsense
     cdef readonly long long data_last_modified  # seconds since 1970; -1 unknown
     cdef bytes raw                          # the PARAMS stream
     cdef Pair* pairs                        # `count` of them; HTTP_PROXY is left out
     cdef Pair[FIRST_PAIRS] first_pairs      # where `pairs` points unless there are more
     cdef Py_ssize_t count
+    cdef Py_ssize_t length_index            # in `pairs`, of CONTENT_LENGTH, REQUEST_METHOD and HTTP_TRANSFER_ENCODING; -1
+    cdef Py_ssize_t method_index
+    cdef Py_ssize_t coding_index
     cdef dict made_environ
     cdef object made_body                   # a BodyStore while it comes, then a file; or a StreamBody; None: empty
     cdef object made_data                   # a filter's file in the same way
@@ -37,7 +41,7 @@ cdef class Request:
     cdef int read_pairs(self) except -1
     cdef Pair* more_pairs(self) except NULL
     cdef Cursor find(self, const char* name, Py_ssize_t length)
-    cdef int has_value(self, const char* name, Py_ssize_t name_length, const char* value, Py_ssize_t value_length)
+    cdef Cursor value_at(self, Py_ssize_t index)
     cdef bint wants_body(self)
     cdef int setup_role(self) except -1
     cdef StreamBody get_arriving(self)

@@ -91,8 +91,9 @@ cdef class Request:
         self.count = 0
         self.error_limit = ERROR_LIMIT
         self.raw = raw
+        self.length_index = self.method_index = self.coding_index = -1
         self.read_pairs()
-        self.content_length = content_length_of(self.find(b"CONTENT_LENGTH", 14))
+        self.content_length = content_length_of(self.value_at(self.length_index))
         self.data_length = self.data_last_modified = -1
         if role != protocol.RESPONDER:
             self.setup_role()
@@ -108,7 +109,7 @@ cdef class Request:
         return 0
 
     cdef int read_pairs(self) except -1:
-        """Fill the table of offsets."""
+        """Fill the table of offsets, and note where those are that decide how the request is received."""
         cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(self.raw)
         cdef Cursor cursor = cursor_over(start, PyBytes_GET_SIZE(self.raw))
         cdef Py_ssize_t room = FIRST_PAIRS
@@ -124,7 +125,15 @@ cdef class Request:
                 raise ProtocolError("a name-value pair is longer than its stream")
             name = take(&cursor, name_length)
             take(&cursor, value_length)
-            if name_length == 10 and memcmp(name, b"HTTP_PROXY", 10) == 0:
+            if name_length == 14:
+                if memcmp(name, b"CONTENT_LENGTH", 14) == 0:
+                    self.length_index = self.count
+                elif memcmp(name, b"REQUEST_METHOD", 14) == 0:
+                    self.method_index = self.count
+            elif name_length == 22:
+                if memcmp(name, b"HTTP_TRANSFER_ENCODING", 22) == 0:
+                    self.coding_index = self.count
+            elif name_length == 10 and memcmp(name, b"HTTP_PROXY", 10) == 0:
                 continue  # CVE-2016-5385: a header never sets a proxy
             if self.count == room:
                 pairs = self.more_pairs()
@@ -159,19 +168,23 @@ cdef class Request:
                 return cursor_over(<const uint8_t*>start + pair.name_at + length, pair.value_length)
         return cursor_over(NULL, -1)
 
-    cdef int has_value(self, const char* name, Py_ssize_t name_length, const char* value, Py_ssize_t value_length):
-        """Whether a parameter has exactly this value."""
-        cdef Cursor found = self.find(name, name_length)
-        return found.left == value_length and memcmp(found.at, value, value_length) == 0
+    cdef Cursor value_at(self, Py_ssize_t index):
+        """The value of a pair of the table; `left` is -1 for the index -1."""
+        cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(self.raw)
+        cdef Pair* pair
+        if index < 0:
+            return cursor_over(NULL, -1)
+        pair = &self.pairs[index]
+        return cursor_over(start + pair.name_at + pair.name_length, pair.value_length)
 
     cdef bint wants_body(self):
         """Whether STDIN is worth waiting for. Some clients send no terminator where there is no body (HAProxy 2.6)."""
-        cdef Cursor method
+        cdef Cursor method = self.value_at(self.method_index)
+        self.is_head = method.left == 4 and memcmp(method.at, b"HEAD", 4) == 0
         if self.content_length >= 0:
             return self.content_length > 0
-        if self.find(b"HTTP_TRANSFER_ENCODING", 22).left > 0:
+        if self.value_at(self.coding_index).left > 0:
             return True
-        method = self.find(b"REQUEST_METHOD", 14)
         if method.left < 0 or (method.left == 3 and memcmp(method.at, b"GET", 3) == 0):
             return False
         return PyBytes_FromStringAndSize(<const char*>method.at, method.left) not in BODILESS_METHODS

@@ -6,7 +6,7 @@ The twin is fastcore.pure.response. What cannot be sent is refused by the twin's
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_1BYTE_DATA, PyUnicode_1BYTE_KIND, PyUnicode_GET_LENGTH, PyUnicode_KIND
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uintptr_t
 
 from fastcore.compiled.buffer cimport Buffer, buffer_free, buffer_length, buffer_put, buffer_reserve
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take_u8
@@ -22,6 +22,8 @@ cdef enum:
     MAX_LENGTH_DIGITS = 18
     STATUS_CODE_BYTES = 12  # "Status: 200 "
     HEAD_BYTES = 512        # room taken at first
+    LINES = 64              # headers kept as lines
+    LINE_CHARACTERS = 200   # of the longest of them
 
 cdef uint8_t[256] CHARACTERS
 cdef int code
@@ -33,6 +35,39 @@ for code in b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNO
 cdef list STATUS_LINES = [None] * 1000
 for code in range(200, 1000):
     STATUS_LINES[code] = f"Status: {code} {REASONS.get(code, '')}".encode()
+
+
+@cython.final
+cdef class Line:
+    """A header that was sent more than once, checked and as bytes. It is found by the very objects of its texts."""
+
+    cdef str name, value
+    cdef bytes line
+    cdef long long declared  # by Content-Length; -1 in others
+
+
+cdef list KEPT_LINES = [None] * LINES
+cdef uintptr_t[LINES] SEEN_VALUES  # addresses of the last that had no line, by slot; only compared, they may be gone
+
+
+cdef inline int slot_of(str name, str value) noexcept:
+    """Where the line of this header is kept: texts that live on have an address of their own."""
+    return ((<uintptr_t><void*>name >> 4) * 31 + (<uintptr_t><void*>value >> 4)) % LINES
+
+
+cdef int keep_line(int slot, str name, str value, const void* line, Py_ssize_t length, long long declared) except -1:
+    """Keep a header that comes a second time; what is made anew for each answer is not worth it."""
+    cdef Line kept
+    if SEEN_VALUES[slot] != <uintptr_t><void*>value:
+        SEEN_VALUES[slot] = <uintptr_t><void*>value
+    elif length <= LINE_CHARACTERS:
+        kept = Line.__new__(Line)
+        kept.name = name
+        kept.value = value
+        kept.line = PyBytes_FromStringAndSize(<const char*>line, length)
+        kept.declared = declared
+        KEPT_LINES[slot] = kept
+    return 0
 
 
 cdef inline Cursor text_cursor(str text) noexcept:
@@ -78,15 +113,32 @@ cdef long long read_length(Cursor cursor) noexcept:
 
 
 cdef int put_headers(Buffer* out, object headers, long long* declared) except -1:
-    """The lines of all headers. Returns 1 where one of them cannot be sent, or needs the twin to say so; else 0."""
+    """The lines of all headers. Returns 1 where one of them cannot be sent, or needs the twin to say so; else 0.
+
+    PERF: applications send the same headers again and again; those are copied from their kept lines.
+    """
     cdef Cursor name, value
     cdef long long length
+    cdef Line kept
+    cdef Py_ssize_t start
+    cdef int slot
     for pair in headers:
         if type(pair) is not tuple or len(<tuple>pair) != 2:
             return 1
         name_text, value_text = <tuple>pair
         if type(name_text) is not str or type(value_text) is not str:
             return 1
+        slot = slot_of(<str>name_text, <str>value_text)
+        kept = <Line>KEPT_LINES[slot]
+        if kept is not None and kept.name is name_text and kept.value is value_text:
+            if kept.declared >= 0:
+                if declared[0] >= 0 and declared[0] != kept.declared:
+                    return 1
+                declared[0] = kept.declared
+            buffer_put(out, PyBytes_AS_STRING(kept.line), PyBytes_GET_SIZE(kept.line))
+            continue
+        length = -1
+        start = buffer_length(out)
         name = text_cursor(<str>name_text)
         value = text_cursor(<str>value_text)
         if name.left < 1 or not all_are(name, NAME_CHARACTER) or not all_are(value, VALUE_CHARACTER):
@@ -102,6 +154,7 @@ cdef int put_headers(Buffer* out, object headers, long long* declared) except -1
         buffer_put(out, name.at, name.left)
         buffer_put(out, b": ", 2)
         buffer_put(out, value.at, value.left)
+        keep_line(slot, <str>name_text, <str>value_text, out.data + out.start + start, buffer_length(out) - start, length)
     return 0
 
 
