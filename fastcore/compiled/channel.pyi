@@ -1,7 +1,15 @@
+from collections.abc import Iterator
+from typing import Any, final
+
 from fastcore.compiled.connection import Connection
 from fastcore.limits import Limits
 
 READ_SIZE: int
+
+@final
+class Queue:
+    def __iter__(self) -> Iterator[Any]: ...
+    def __contains__(self, item: object, /) -> bool: ...
 
 class Waiter: ...
 

@@ -1,6 +1,10 @@
 from collections.abc import Iterable
+from typing import final
 
 REASONS: dict[int, str]
+
+@final
+class Line: ...
 
 def check_header(name: str, value: str) -> None: ...
 def check_status(status: int) -> None: ...
