@@ -30,7 +30,14 @@ _METHODS_ATTRIBUTE = "__framework_methods__"
 
 
 class HandlerError(TypeError):
-    """A handler that does not fit its pattern or is none at all; the URL table adds where it stands."""
+    """A handler that does not fit its pattern or is none at all; the URL table adds where it stands.
+
+    `parameter` is the name at fault, where there is one: the pattern's, or one that the pattern lacks.
+    """
+
+    def __init__(self, reason: str, parameter: str | None = None) -> None:
+        super().__init__(reason)
+        self.parameter = parameter
 
 
 class RequestHandler:
@@ -147,7 +154,7 @@ def _signature_of(function: Callable[..., Any], first: str, groups: Iterable[Gro
         signature = read_signature(function)
         own = signature.parameters[0] if signature.parameters else None
         if own is not None and own.keyword and any(own.name in names for names in groups):
-            raise HandlerError(f"the pattern gives {own.name!r}, but that is its parameter for {first}")
+            raise HandlerError(f"the pattern gives {own.name!r}, but that is its parameter for {first}", own.name)
         return signature.without_first()
     except ValueError as error:
         name = getattr(function, "__name__", type(function).__name__)
@@ -186,16 +193,17 @@ def _plan_parameters(
     for pattern_groups in groups:
         surplus = [name for name in pattern_groups if name not in taken]
         if surplus and not signature.extra_keyword:
-            raise HandlerError(f"the pattern gives {_quoted(surplus)}, but {called}")
-        missing = [name for name in required if name not in pattern_groups]
+            raise HandlerError(f"the pattern gives {_quoted(surplus)}, but {called}", surplus[0])
+        missing = sorted(name for name in required if name not in pattern_groups)
         if missing:
-            raise HandlerError(f"it needs {_quoted(sorted(missing))}, which the pattern does not give ({called})")
+            raise HandlerError(f"it needs {_quoted(missing)}, which the pattern does not give ({called})", missing[0])
         for name, own in pattern_groups.items():
             converter = _converter_of(signature, name, own)
             if converter is None:
                 continue
             if converters.setdefault(name, converter) is not converter and own is converter:
-                raise HandlerError(f"two of its patterns give different kinds of {name!r}; annotate the parameter")
+                reason = f"two of its patterns give different kinds of {name!r}; annotate the parameter"
+                raise HandlerError(reason, name)
     return converters, required
 
 
@@ -206,11 +214,12 @@ def _converter_of(signature: Signature, name: str, own: Converter | None) -> Con
             try:
                 return converter_for(signature.resolve(parameter))
             except ConversionError as error:
-                raise HandlerError(f"the parameter {name!r}: {error}") from None
+                raise HandlerError(f"the parameter {name!r}: {error}", name) from None
             except Exception as error:
                 raise HandlerError(
                     f"the annotation {parameter.annotation!r} of {name!r} cannot be read:"
-                    f" {type(error).__name__}: {error}"
+                    f" {type(error).__name__}: {error}",
+                    name,
                 ) from None
     return own
 

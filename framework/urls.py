@@ -1,7 +1,7 @@
 """The URL table of one application: paths to handlers, handlers to paths. Regexes are `fastcore.routing`'s business.
 
 Always holds: a table that could not work is refused when it is registered, with the entry's position, pattern and
-handler.
+handler, and a caret under what is wrong.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastcore.routing import Router, RoutingError, UnknownTargetError
+from fastcore.routing.errors import shorten, show_caret
 from framework.handlers import Endpoint, HandlerError
 from framework.signatures import name_of
 
@@ -74,8 +75,8 @@ class URLTable:
                     endpoint.plan([{name: _own_converter(route, name) for name in route.groups}])
                 except HandlerError as error:
                     raise URLTableError(
-                        f"entry {route.index} of the URL table, pattern {route.pattern!r},"
-                        f" handler {endpoint.name}: {error}"
+                        f"entry {route.index} of the URL table, pattern {shorten(repr(route.pattern))},"
+                        f" handler {endpoint.name}: {error}{_show_parameter(route, error.parameter)}"
                     ) from None
 
     def path(self, reference: Any, params: Mapping[str, Any]) -> str:
@@ -119,12 +120,19 @@ def _check_entry(index: int, entry: Any) -> Sequence[Any]:
         )
     if not callable(entry[1]):
         raise URLTableError(
-            f"entry {index} of the URL table, pattern {entry[0]!r}: a handler is a callable or a RequestHandler"
-            f" subclass, not {entry[1]!r}"
+            f"entry {index} of the URL table, pattern {shorten(repr(entry[0]))}: a handler is a callable or a"
+            f" RequestHandler subclass, not {entry[1]!r}"
         )
     if len(entry) == 3 and entry[2] is None:
         return entry[:2]
     return entry
+
+
+def _show_parameter(route: Route, parameter: str | None) -> str:
+    """The pattern with a caret under this parameter, or under its end where it lacks it."""
+    if parameter is None:
+        return show_caret(route.pattern, 0)
+    return show_caret(route.pattern, route.place_of(parameter) if parameter in route.groups else len(route.pattern))
 
 
 def _key(handler: Any) -> Any:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from fastcore.errors import FastCGIError
 
+MAX_SHOWN = 160
+"""Characters of a pattern that a message shows."""
+
 
 class RoutingError(FastCGIError):
     """Base of all errors of `fastcore.routing`."""
@@ -16,12 +19,16 @@ class PatternError(RoutingError, ValueError):
     """A table that cannot be served: a bad pattern, a name used twice, an entry of the wrong shape.
 
     `index` is the entry's position in the table, `pattern` its pattern as written, `position` the offending
-    character's offset in it, where known. The message shows the pattern with a caret under that character.
+    character's offset in it, where known. The message shows the pattern with a caret under that character; where the
+    route's `name` is at fault, the name is shown after it with a caret below.
     """
 
-    def __init__(self, reason: str, *, index: int, pattern: object, position: int | None = None) -> None:
+    def __init__(
+        self, reason: str, *, index: int, pattern: object, position: int | None = None, name: object = None
+    ) -> None:
         self.reason, self.index, self.pattern, self.position = reason, index, pattern, position
-        super().__init__(f"route {index}: {reason}{show_caret(pattern, position)}")
+        shown = show_caret(pattern, position) if name is None else _show_name(pattern, name)
+        super().__init__(f"route {index}: {reason}{shown}")
 
 
 class ReverseError(RoutingError, LookupError):
@@ -45,16 +52,30 @@ class ShadowedError(ReverseError):
 
 
 def show_caret(pattern: object, position: int | None) -> str:
-    """The pattern on a line of its own with a caret under `position`; control characters are escaped."""
+    """The pattern on a line of its own with a caret under `position`; control characters are escaped.
+
+    Of a pattern of several lines the one is shown that has the position, of a long one what is near it.
+    """
     if not isinstance(pattern, str):
-        return f": {pattern!r}"
+        return f": {shorten(repr(pattern))}"
     if position is None:
-        return f"\n    {escape_controls(pattern)}"
-    line_start = pattern.rfind("\n", 0, position) + 1
-    line_end = pattern.find("\n", position)
-    line = pattern[line_start : line_end if line_end >= 0 else None]
-    indent = len(escape_controls(line[: position - line_start]))
-    return f"\n    {escape_controls(line)}\n    {' ' * indent}^"
+        return f"\n    {shorten(escape_controls(pattern))}"
+    start = max(pattern.rfind("\n", 0, position) + 1, position - MAX_SHOWN // 2)
+    end = pattern.find("\n", position)
+    end = min(end if end >= 0 else len(pattern), start + MAX_SHOWN)
+    before = ("…" if start and pattern[start - 1] != "\n" else "") + escape_controls(pattern[start:position])
+    after = escape_controls(pattern[position:end]) + ("…" if end < len(pattern) and pattern[end] != "\n" else "")
+    return f"\n    {before}{after}\n    {' ' * len(before)}^"
+
+
+def _show_name(pattern: object, name: object) -> str:
+    before = shorten(escape_controls(pattern) if isinstance(pattern, str) else repr(pattern)) + "  "
+    return f"\n    {before}{shorten(repr(name))}\n    {' ' * len(before)}^"
+
+
+def shorten(text: str) -> str:
+    """At most MAX_SHOWN characters of it."""
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
 def escape_controls(text: str) -> str:

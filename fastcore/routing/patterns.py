@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from re import _compiler, _parser  # type: ignore[attr-defined]
 from typing import Any
 
+from fastcore.routing import places
 from fastcore.routing.errors import PatternError
 from fastcore.routing.shorthand import CONVERTERS, Converter, ShorthandError, Translation, translate
 from fastcore.routing.tree import SubPattern
@@ -26,7 +27,19 @@ class Route:
     parameter's name to its group number; `converters` has the shorthand's, by parameter name; `flags` are re's.
     """
 
-    __slots__ = ("_compiled", "_tree", "converters", "flags", "groups", "index", "name", "pattern", "regex", "target")
+    __slots__ = (
+        "_compiled",
+        "_translation",
+        "_tree",
+        "converters",
+        "flags",
+        "groups",
+        "index",
+        "name",
+        "pattern",
+        "regex",
+        "target",
+    )
 
     def __init__(
         self,
@@ -40,34 +53,51 @@ class Route:
         self.index, self.target, self.name = index, target, name
         self._compiled: re.Pattern[str] | None = None
         self.converters: Mapping[str, Converter] = {}
-        translation: Translation | None = None
+        self._translation: Translation | None = None
         if isinstance(pattern, re.Pattern):
             self.pattern, self.regex, flags = pattern.pattern, pattern.pattern, pattern.flags
             self._compiled = pattern
         elif isinstance(pattern, str):
             self.pattern = pattern
             try:
-                translation = translate(pattern, converters)
+                self._translation = translation = translate(pattern, converters)
             except ShorthandError as error:
                 raise PatternError(str(error), index=index, pattern=pattern, position=error.position) from None
             self.regex, self.converters = translation.regex, translation.converters
         if not isinstance(getattr(self, "regex", None), str):
             raise PatternError("a pattern is text or a compiled pattern of text", index=index, pattern=pattern)
-        self._tree: SubPattern = self._parse(int(flags) & ~int(re.DEBUG), translation)
+        self._tree: SubPattern = self._parse(int(flags) & ~int(re.DEBUG))
         state = self._tree.state
         self.flags: int = state.flags
         self.groups: dict[str, int] = state.groupdict
 
-    def _parse(self, flags: int, translation: Translation | None) -> SubPattern:
+    def _parse(self, flags: int) -> SubPattern:
         try:
             return _parser.parse(self.regex, flags)
         except re.error as error:
-            position = translation.place_in_pattern(error.pos) if translation is not None else error.pos
-            raise PatternError(error.msg, index=self.index, pattern=self.pattern, position=position) from None
+            raise self._refusal(error.msg, error.pos) from None
         except RecursionError:
-            raise PatternError("nested too deeply", index=self.index, pattern=self.pattern) from None
-        except (ValueError, OverflowError) as error:
-            raise PatternError(str(error), index=self.index, pattern=self.pattern) from None
+            raise self._refusal("nested too deeply", places.place_of_deepest(self.regex, flags)) from None
+        except OverflowError as error:
+            raise self._refusal(str(error), places.place_of_huge_repeat(self.regex)) from None
+        except ValueError as error:  # flags that exclude each other
+            raise self._refusal(str(error), 0) from None
+
+    def _refusal(self, reason: str, place: int | None) -> PatternError:
+        """The error that shows this place of `regex` in the pattern as it was written."""
+        return PatternError(reason, index=self.index, pattern=self.pattern, position=self._place_in_pattern(place))
+
+    def _place_in_pattern(self, place: int | None) -> int | None:
+        return self._translation.place_in_pattern(place) if self._translation is not None else place
+
+    def place_of(self, parameter: str) -> int | None:
+        """The offset in `pattern` at which this parameter is named, for messages.
+
+        Example: ``Route(0, "^/user/(?P<id>[0-9]+)$", target).place_of("id") == 11``.
+        """
+        if self._translation is not None and parameter in self._translation.named:
+            return self._translation.named[parameter]
+        return self._place_in_pattern(places.place_of_group(self.regex, parameter, self.flags))
 
     @property
     def tree(self) -> SubPattern:
@@ -80,8 +110,10 @@ class Route:
         if self._compiled is None:
             try:
                 self._compiled = re.compile(self.regex, self.flags)
-            except (re.error, OverflowError, RecursionError) as error:
-                raise PatternError(str(error), index=self.index, pattern=self.pattern) from None
+            except re.error as error:
+                raise self._refusal(error.msg, places.place_of_look_behind(self.regex, self.flags)) from None
+            except (OverflowError, RecursionError) as error:
+                raise self._refusal(str(error), places.place_of_deepest(self.regex, self.flags)) from None
         return self._compiled
 
     @property
@@ -123,9 +155,10 @@ def read_table(
         name = entry[2] if len(entry) == 3 else None
         if name is not None:
             if not isinstance(name, str):
-                raise PatternError(f"a name is text, not {name!r}", index=index, pattern=pattern)
+                raise PatternError(f"a name is text, not {name!r}", index=index, pattern=pattern, name=name)
             if name in names:
-                raise PatternError(f"the name {name!r} is that of route {names[name]}", index=index, pattern=pattern)
+                reason = f"the name {name!r} is that of route {names[name]}"
+                raise PatternError(reason, index=index, pattern=pattern, name=name)
             names[name] = index
         routes.append(Route(index, pattern, target, name, flags, converters))
     return tuple(routes)

@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from fastcore.routing.errors import AmbiguousPatternError, ParameterError, escape_controls
 from fastcore.routing.patterns import Route, compile_part
+from fastcore.routing.places import find_group as find_group_text
 from fastcore.routing.shorthand import CONVERTERS
 from fastcore.routing.tree import REPEATS, SubPattern, combine_flags, walk
 
@@ -241,22 +242,9 @@ def group_pattern(route: Route, name: str) -> re.Pattern[str]:
 
 def group_source(route: Route, name: str) -> str:
     """The group's pattern as its author wrote it, for messages."""
-    start = route.regex.find(f"(?P<{name}>") + len(name) + 5
-    depth, position, in_class = 1, start, False
-    while position < len(route.regex):
-        char = route.regex[position]
-        if char == "\\":
-            position += 1
-        elif in_class:
-            in_class = char != "]" or route.regex[position - 1] in "[^"
-        elif char == "[":
-            in_class = True
-        elif char in "()":
-            depth += 1 if char == "(" else -1
-            if depth == 0:
-                break
-        position += 1
-    return escape_controls(route.regex[start:position])
+    for start, end in find_group_text(route.regex, f"(?P<{name}>", route.flags):
+        return escape_controls(route.regex[start:end])
+    return "its group"
 
 
 def to_text(route: Route, name: str, value: Any) -> str:

@@ -47,12 +47,14 @@ CONVERTERS: Mapping[str, Converter] = {
 class Translation:
     """`regex` is what the pattern means; `converters` has one for each placeholder, by parameter name.
 
-    `pieces` tells what came from where: (offset in the regex, offset in the pattern, whether it stands as written).
+    `named` has each placeholder's name with its offset in the pattern. `pieces` tells what came from where:
+    (offset in the regex, offset in the pattern, whether it stands as written).
     """
 
     regex: str
     converters: Mapping[str, Converter] = field(default_factory=dict)
     pieces: tuple[tuple[int, int, bool], ...] = ()
+    named: Mapping[str, int] = field(default_factory=dict)
 
     def place_in_pattern(self, position: int | None) -> int | None:
         """Where in the pattern that lies which is at this offset of the regex."""
@@ -102,7 +104,9 @@ def translate(pattern: str, converters: Mapping[str, Converter] = CONVERTERS) ->
     tail = pattern[end:]
     pieces.append((length, end, not literal))
     parts.append(re.escape(tail) + r"\Z" if literal else tail)
-    return Translation("".join(parts), used, tuple(pieces))
+    return Translation(
+        "".join(parts), used, tuple(pieces), {found["name"]: found.start("name") for found in placeholders}
+    )
 
 
 def _find_converter(found: re.Match[str], converters: Mapping[str, Converter]) -> Converter:

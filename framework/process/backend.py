@@ -28,6 +28,9 @@ EXIT_CONFIG = 78
 EXIT_PRIVILEGES = 77
 LISTEN_FD = 3
 
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_LIBRARIES = (os.path.join(_ROOT, "framework", ""), os.path.join(_ROOT, "fastcore", ""))
+
 USAGE = "usage: python -m framework.process.backend [NAME] [--spec FILE] [--bind ADDRESS] [--describe]"
 
 
@@ -260,16 +263,25 @@ def _import_error(spec: Spec, module: str, error: BaseException) -> BackendError
     ):
         looked = ", ".join(spec.path) or "no folder: set 'path' in the site file"
         return BackendError(f"cannot import {module!r}: there is no module {error.name!r} in {looked}")
-    reason = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+    reason = f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else _in_one_line(error)}"
     return BackendError(f"cannot import {module!r}: {reason}" + (f" ({place})" if place else ""), _detail(error))
 
 
+def _in_one_line(error: BaseException) -> str:
+    """The message without the lines that hold a caret alone; these are in the detail."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip(" ^"))
+
+
 def _place_of(error: BaseException) -> str:
-    """file:line where the import went wrong, "" where it never came to the application's own code."""
+    """file:line where the import went wrong, "" where it never came to the application's own code.
+
+    What a library of ours refuses, such as a bad URL table, is told with the line that called it.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def _is_machinery(filename: str) -> bool:

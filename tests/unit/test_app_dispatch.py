@@ -324,9 +324,46 @@ def test_a_table_that_could_not_work_is_refused(entry: Any, words: list[str]) ->
         assert word in str(caught.value)
 
 
+def two_words(request: Request, first: str, second: str) -> str:
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "handler", "shown"),
+    [
+        (r"/user/(?P<name>\w+)$", takes_id, [r"    /user/(?P<name>\w+)$", "              ^"]),
+        (r"/(?P<id>\d+)/(?P<tag>\w+)$", Note, [r"    /(?P<id>\d+)/(?P<tag>\w+)$", "                     ^"]),
+        (
+            r"/[(?P<id>]\(?P<id>(?P<tag>x)(?P<id>x)$",
+            takes_id,
+            [r"    /[(?P<id>]\(?P<id>(?P<tag>x)(?P<id>x)$", 26 * " " + "^"],
+        ),
+        ("/day/<date:day>/<tag>", takes_id, ["    /day/<date:day>/<tag>", "               ^"]),
+        (re.compile("(?x) / (?P<id>x) # (?P<tag>\n (?P<tag>x)"), takes_id, ["     (?P<tag>x)", "         ^"]),
+        (r"/user$", takes_id, ["    /user$", "          ^"]),
+        (r"/(?P<second>x)$", two_words, ["    /(?P<second>x)$", "                   ^"]),
+        (r"/(?P<id>x)$", unreadable, ["    /(?P<id>x)$", "         ^"]),
+        (r"/(?P<request>x)$", lambda request, **more: "", ["    /(?P<request>x)$", "         ^"]),
+        (r"/(?P<id>x)$", Unfit, ["    /(?P<id>x)$", "    ^"]),
+    ],
+)
+def test_a_parameter_that_does_not_fit_has_a_caret(pattern: Any, handler: Any, shown: list[str]) -> None:
+    """Under the parameter's name, or where the pattern ends without the one that the handler needs."""
+    with pytest.raises(URLTableError) as caught:
+        App([("/fine$", lambda request: ""), (pattern, handler)])
+    message, *lines = str(caught.value).split("\n")
+    assert message.startswith("entry 1 of the URL table, pattern ")
+    assert lines == shown
+
+
 def test_a_bad_regex_is_refused_with_its_place() -> None:
-    with pytest.raises(ValueError, match="route 1"):
+    with pytest.raises(ValueError, match=r"route 1: missing \), unterminated subpattern\n    /\(\n     \^$"):
         App([("/$", lambda request: ""), ("/(", lambda request: "")])
+
+
+def test_a_name_used_twice_is_refused_with_its_place() -> None:
+    with pytest.raises(ValueError, match=r"route 1: the name 'n' is that of route 0\n    /x  'n'\n        \^$"):
+        App([("/$", lambda request: "", "n"), ("/x", lambda request: "", "n")])
 
 
 def test_the_table_describes_itself() -> None:

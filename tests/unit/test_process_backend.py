@@ -88,6 +88,11 @@ def folder(tmp_path: Path) -> Folder:
     [
         ("web:app", "import os\n\ndef app(:\n", "cannot import 'web': SyntaxError: invalid syntax ({code}/web.py:3)"),
         ("web:app", "\n1 / 0\n", "cannot import 'web': ZeroDivisionError: division by zero ({code}/web.py:2)"),
+        (
+            "web:app",
+            'from fastcore import Router\nRouter([("/a(", 1)])\n',
+            "cannot import 'web': PatternError: route 0: missing ), unterminated subpattern /a( ({code}/web.py:2)",
+        ),
         ("web:app", "raise SystemExit(3)\n", "cannot import 'web': SystemExit: 3 ({code}/web.py:1)"),
         (
             "web:app",
