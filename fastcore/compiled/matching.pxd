@@ -68,6 +68,7 @@ cdef enum:
     MAX_RUN = 250
     MAX_BLOCK = 160
     MAX_FEW = 3
+    MAX_GROUPS = 4096
 
     OWES_END = 1
     OWES_LAST_NEWLINE = 2

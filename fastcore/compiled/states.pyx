@@ -1,17 +1,18 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, embedsignature=True
 """The states of the automaton, built when a path first needs them, and the walk that finds the winning route.
 
-The states are built from the automaton (`fastcore.routing.automaton`), up to a cap, beyond which a path is simulated without
-keeping states; `fastcore.routing.simulation` is the readable definition of a step. No captures here.
+Which state follows another, `fastcore.compiled.steps` finds. States are kept up to a cap; beyond it a path is simulated without
+keeping any. No captures here.
 
 A state is a block of 32-bit words in the arena. Its first word is
 
-    kind | HAS_WON | HAS_END | HAS_WIDE | count << COUNT | first character << FIRST
+    kind | HAS_WON | HAS_END | HAS_WIDE | count << COUNT | first << FIRST
 
 and what follows depends on the kind: RUN    where it leads, then `count` bytes of text that must follow
-                                      FEW    `count` times: a set of ASCII characters by its number, where they lead
-                                      LOOP   the same; the characters of its first set stay here
-                                      TABLE  for `count` characters from the first one, where each leads
+                                      FEW    where the characters of the set `first` lead; then, for each further one of `count`
+                                             sets of ASCII characters, its number and where they lead
+                                      LOOP   the same, but the characters of the set `first` stay here, so no word tells that
+                                      TABLE  for `count` characters from `first` on, where each leads
                                       FINAL  nothing: the text goes nowhere from here
 
 Before it lie, from the nearest: the lowest route that matches if the text ends here (HAS_END), where characters beyond
@@ -25,43 +26,18 @@ new states lie one after the other, so that the next line is fetched while this 
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, qsort, realloc
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 from fastcore.compiled.matching cimport *
+from fastcore.compiled.steps cimport Steps
 
 import re
 
-from fastcore.routing import simulation
 from fastcore.routing.charsets import word_set
 
-cdef bint EMPTY_TEXT_HAS_NO_BOUNDARY = simulation.EMPTY_TEXT_HAS_NO_BOUNDARY
-
-
-cdef int sort_edges(
-    int32_t[::1] edges, Py_ssize_t count, int32_t nodes, int32_t* start, int32_t* label, int32_t* to
-) except -1:
-    """Edges (from, label, to) by the node they leave: those of node n are start[n] .. start[n + 1]."""
-    cdef Py_ssize_t i
-    cdef int32_t node, place
-    memset(start, 0, (nodes + 1) * sizeof(int32_t))
-    for i in range(count):
-        start[edges[3 * i] + 1] += 1
-    for node in range(nodes):
-        start[node + 1] += start[node]
-    for i in range(count - 1, -1, -1):
-        node = edges[3 * i]
-        start[node + 1] -= 1
-        place = start[node + 1]
-        label[place], to[place] = edges[3 * i + 1], edges[3 * i + 2]
-    for node in range(nodes):
-        start[node] = start[node + 1]
-    start[nodes] = <int32_t>count
-    return 0
-
-
-cdef class States:
+cdef class States(Steps):
     """The states of one automaton; at most `max_states` are kept (0: in proportion to the automaton)."""
 
     def __cinit__(self):
@@ -69,26 +45,13 @@ cdef class States:
         self.group_numbers = {}
 
     def __init__(self, automaton, Py_ssize_t max_states=0):
-        self.route_count = len(automaton.exits)
         self._take_automaton(automaton)
+        self.uniform = bytes([chars.wide is True for chars in self.charsets] + [False])
         self.max_states = max_states or 10_000 + self.node_count
         self._start()
 
     def __dealloc__(self):
-        free(self.character_start)
-        free(self.character_set)
-        free(self.character_to)
-        free(self.free_start)
-        free(self.free_kind)
-        free(self.free_to)
-        free(self.first_route)
-        free(self.exit_of)
-        free(self.set_bits)
-        free(self.set_wide)
         free(self.arena)
-        free(self.stamps)
-        free(self.stack.data)
-        free(self.result.data)
         free(self.places.data)
         free(self.built.data)
         free(self.group_bits)
@@ -117,50 +80,6 @@ cdef class States:
             "simulated": self.simulated,
         }
 
-    # -- the automaton as arrays --------------------------------------------------------------------------------------
-
-    cdef int _take_automaton(self, automaton) except -1:
-        cdef Py_ssize_t i
-        cdef int32_t node
-        self.node_count = len(automaton)
-        self.character_start = <int32_t*>checked_malloc((self.node_count + 1) * sizeof(int32_t))
-        self.free_start = <int32_t*>checked_malloc((self.node_count + 1) * sizeof(int32_t))
-        cdef int32_t[::1] edges = automaton.character_edges if automaton.character_edges else None
-        cdef Py_ssize_t count = len(automaton.character_edges) // 3
-        self.character_set = <int32_t*>checked_malloc(count * sizeof(int32_t))
-        self.character_to = <int32_t*>checked_malloc(count * sizeof(int32_t))
-        sort_edges(edges, count, self.node_count, self.character_start, self.character_set, self.character_to)
-        edges = automaton.free_edges if automaton.free_edges else None
-        count = len(automaton.free_edges) // 3
-        self.free_kind = <int32_t*>checked_malloc(count * sizeof(int32_t))
-        self.free_to = <int32_t*>checked_malloc(count * sizeof(int32_t))
-        sort_edges(edges, count, self.node_count, self.free_start, self.free_kind, self.free_to)
-        for i in range(count):
-            self.asks_words |= self.free_kind[i] >= A_BOUNDARY
-            self.asks_lines |= self.free_kind[i] == A_LINE_START
-        self.first_route = <int32_t*>checked_malloc(self.node_count * sizeof(int32_t))
-        self.exit_of = <int32_t*>checked_malloc(self.node_count * sizeof(int32_t))
-        self.stamps = <uint32_t*>checked_malloc(self.node_count * sizeof(uint32_t))
-        memset(self.stamps, 0, self.node_count * sizeof(uint32_t))
-        cdef int32_t[::1] first_route = automaton.first_route
-        for node in range(self.node_count):
-            self.first_route[node] = first_route[node]
-            self.exit_of[node] = NO_ROUTE
-        for i in range(self.route_count):
-            node = automaton.exits[i]
-            if node >= 0 and i < self.exit_of[node]:
-                self.exit_of[node] = <int32_t>i
-        self.charsets = automaton.charsets
-        count = len(self.charsets)
-        self.set_bits = <Bits*>checked_malloc(count * sizeof(Bits))
-        self.set_wide = <int8_t*>checked_malloc(count)
-        for i in range(count):
-            self.set_bits[i] = bits_of(self.charsets[i].ascii)
-            self.set_wide[i] = wide_code(self.charsets[i].wide)
-        self.word_bits = bits_of(word_set(re.UNICODE).ascii)
-        self.uniform = bytes([self.set_wide[i] == 1 for i in range(count)] + [0])
-        return 0
-
     # -- states -------------------------------------------------------------------------------------------------------
 
     cdef int _start(self) except -1:
@@ -185,129 +104,6 @@ cdef class States:
         self.root = self._build(0)
         return 0
 
-    cdef void _begin_step(self) noexcept:
-        self.result.count = 0
-        self.stack.count = 0
-        self.won = NO_ROUTE
-        self.stamp += 1
-        if self.stamp == 0:
-            memset(self.stamps, 0, self.node_count * sizeof(uint32_t))
-            self.stamp = 1
-
-    cdef int _reach(self, uint32_t thread) except -1:
-        """Puts a thread on the stack of the step, once."""
-        cdef uint32_t node = thread >> 8
-        cdef Py_ssize_t i
-        if not thread & 255:
-            if self.stamps[node] == self.stamp:
-                return 0
-            self.stamps[node] = self.stamp
-        else:
-            for i in range(self.stack.count):
-                if self.stack.data[i] == thread:
-                    return 0
-        push(&self.stack, thread)
-        return 0
-
-    cdef int _close(self, int32_t previous, const uint8_t* signature) except -1:
-        """Follows free edges from all threads on the stack; leaves the state in `result` (sorted) and `won`."""
-        cdef Py_ssize_t done = 0
-        cdef uint32_t thread, node, owed
-        cdef int32_t i, promised
-        while done < self.stack.count:
-            thread = self.stack.data[done]
-            done += 1
-            node, owed = thread >> 8, thread & 255
-            for i in range(self.free_start[node], self.free_start[node + 1]):
-                promised = owed
-                if self.free_kind[i] != A_FREE:
-                    promised = self._promise(self.free_kind[i], owed, previous, signature)
-                if promised >= 0:
-                    self._reach(<uint32_t>self.free_to[i] << 8 | <uint32_t>promised)
-            if not owed and self.exit_of[node] < self.won:
-                self.won = self.exit_of[node]
-        for i in range(<int32_t>self.stack.count):
-            thread = self.stack.data[i]
-            node = thread >> 8
-            if self.first_route[node] >= self.won:
-                continue
-            if self.exit_of[node] != NO_ROUTE or self.character_start[node] != self.character_start[node + 1]:
-                push(&self.result, thread)
-        if self.result.count > 1:
-            qsort(self.result.data, self.result.count, sizeof(uint32_t), compare_words)
-        return 0
-
-    cdef int32_t _promise(self, int32_t kind, uint32_t owed, int32_t previous, const uint8_t* signature) noexcept:
-        cdef bint after_word, turning
-        if kind == A_START:
-            return <int32_t>owed if previous == START_OF_TEXT else -1
-        if kind == A_LINE_START:
-            return <int32_t>owed if previous == START_OF_TEXT or previous == 10 else -1
-        if kind == A_END:
-            return <int32_t>(owed | OWES_END)
-        if kind == A_END_OR_NEWLINE:
-            return <int32_t>(owed | OWES_LAST_NEWLINE)
-        if kind == A_LINE_END:
-            return <int32_t>(owed | OWES_LINE_END)
-        turning = kind == A_BOUNDARY or kind == A_ASCII_BOUNDARY
-        if kind == A_BOUNDARY or kind == A_NO_BOUNDARY:
-            after_word = self._is_word(previous, signature)
-            owed |= OWES_NO_WORD if turning == after_word else OWES_WORD
-        else:
-            after_word = 0 <= previous < 128 and has(self.word_bits.w, previous)
-            owed |= OWES_NO_ASCII_WORD if turning == after_word else OWES_ASCII_WORD
-        if previous == START_OF_TEXT and (turning or EMPTY_TEXT_HAS_NO_BOUNDARY):
-            owed |= OWES_MORE
-        return <int32_t>owed
-
-    cdef bint _is_word(self, int32_t c, const uint8_t* signature) noexcept:
-        if c < 0:
-            return False
-        if c < 128:
-            return has(self.word_bits.w, c)
-        return signature[len(self.charsets)]
-
-    cdef int32_t _pay(self, uint32_t owed, int32_t c, const uint8_t* signature) noexcept:
-        """What is owed after this character; -1: the promise is broken."""
-        cdef bint word
-        if owed & OWES_END or (owed & (OWES_LAST_NEWLINE | OWES_LINE_END) and c != 10):
-            return -1
-        if owed & (OWES_WORD | OWES_NO_WORD):
-            word = self._is_word(c, signature)
-            if owed & (OWES_NO_WORD if word else OWES_WORD):
-                return -1
-        if owed & (OWES_ASCII_WORD | OWES_NO_ASCII_WORD):
-            word = 0 <= c < 128 and has(self.word_bits.w, c)
-            if owed & (OWES_NO_ASCII_WORD if word else OWES_ASCII_WORD):
-                return -1
-        return OWES_END if owed & OWES_LAST_NEWLINE else 0
-
-    cdef int _step(self, const uint32_t* threads, Py_ssize_t count, int32_t c, const uint8_t* signature) except -1:
-        """One character from these threads: the new state is in `result` and `won`."""
-        cdef Py_ssize_t i
-        cdef int32_t edge, carried
-        cdef uint32_t node, owed
-        self._begin_step()
-        for i in range(count):
-            node, owed = threads[i] >> 8, threads[i] & 255
-            carried = 0
-            if owed:
-                carried = self._pay(owed, c, signature)
-                if carried < 0:
-                    continue
-            if self.exit_of[node] != NO_ROUTE:
-                self._reach(node << 8 | <uint32_t>carried)
-            for edge in range(self.character_start[node], self.character_start[node + 1]):
-                if self._in_set(self.character_set[edge], c, signature):
-                    self._reach(<uint32_t>self.character_to[edge] << 8 | <uint32_t>carried)
-        self._close(c, signature)
-        return 0
-
-    cdef bint _in_set(self, int32_t number, int32_t c, const uint8_t* signature) noexcept:
-        if 0 <= c < 128:
-            return has(self.set_bits[number].w, c)
-        return signature[number]
-
     cdef int32_t _intern(self) except? -9:
         """The number of the state in `result` and `won`; NOWHERE for the dead one, FULL when there is no room."""
         if self.result.count == 0 and self.won == NO_ROUTE:
@@ -326,14 +122,6 @@ cdef class States:
         self.keys.append(key)
         push(&self.places, <uint32_t>NOWHERE)
         return <int32_t>number
-
-    cdef int32_t _at_end(self, const uint32_t* threads, Py_ssize_t count) noexcept:
-        cdef int32_t best = NO_ROUTE
-        cdef Py_ssize_t i
-        for i in range(count):
-            if not threads[i] & NOT_AT_END and self.exit_of[threads[i] >> 8] < best:
-                best = self.exit_of[threads[i] >> 8]
-        return best
 
     cdef int _grow_arena(self, Py_ssize_t more) except -1:
         cdef Py_ssize_t room = self.arena_room
@@ -477,12 +265,17 @@ cdef class States:
                 groups.bits[0], groups.bits[i] = groups.bits[i], groups.bits[0]
                 groups.to[0], groups.to[i] = groups.to[i], groups.to[0]
                 loops = True
-        if count <= MAX_FEW:
+        if count <= MAX_FEW and len(self.group_numbers) <= MAX_GROUPS - MAX_FEW:
             block[0] = (LOOP if loops else FEW) | flags | count << COUNT
-            for i in range(count):
-                block[1 + 2 * i] = self._group_number(&groups.bits[i])
-                block[2 + 2 * i] = unbuilt(groups.to[i])
-            return 1 + 2 * count
+            if count:
+                block[0] |= self._group_number(&groups.bits[0]) << FIRST
+            for i in range(1, count):
+                block[2 * i - loops] = self._group_number(&groups.bits[i])
+                block[2 * i + 1 - loops] = unbuilt(groups.to[i])
+            if loops:
+                return 2 * count - 1
+            block[1] = unbuilt(groups.to[0]) if count else NOWHERE
+            return 2 * count if count else 1
         block[0] = TABLE | flags | (last - first + 1) << COUNT | first << FIRST
         for c in range(first, last + 1):
             block[1 + c - first] = NOWHERE
@@ -613,7 +406,7 @@ cdef int32_t walk(States self, const Character* text, Py_ssize_t length) except?
             return best
         else:
             if kind == LOOP:
-                stays = groups + GROUP_WORDS * block[1]
+                stays = groups + GROUP_WORDS * (head >> FIRST)
                 if Character is uint8_t:
                     while at < length and has(stays, text[at]):
                         at += 1
@@ -644,13 +437,14 @@ cdef int32_t walk(States self, const Character* text, Py_ssize_t length) except?
                     return best
                 slot = place + 1 + i
             else:
-                slot = place + 2
-                for i in range(count):
-                    if has(groups + GROUP_WORDS * arena[slot - 1], c):
-                        break
-                    slot += 2
-                else:
-                    return best
+                slot = place + (kind == FEW)
+                if kind == LOOP or count == 0 or not has(groups + GROUP_WORDS * (head >> FIRST), c):
+                    for i in range(1, count):
+                        slot += 2
+                        if has(groups + GROUP_WORDS * arena[slot - 1], c):
+                            break
+                    else:
+                        return best
             at += 1
         target = arena[slot]
         if target < 0:

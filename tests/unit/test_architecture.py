@@ -61,7 +61,16 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.request",), ("fastcore.response",), ("fastcore.direct",)),
     (("fastcore.records",), ("fastcore.body",), ("fastcore.stream",)),
     (("fastcore.spool",),),
-    (("fastcore.routing", "fastcore.matcher", "fastcore.matching", "fastcore.programs", "fastcore.states"),),
+    (
+        (
+            "fastcore.routing",
+            "fastcore.matcher",
+            "fastcore.matching",
+            "fastcore.programs",
+            "fastcore.states",
+            "fastcore.steps",
+        ),
+    ),
     (("fastcore.listeners",), ("fastcore.calltimer",), ("fastcore.chunks",), ("fastcore.asynchronous",)),
     (("fastcore.log",),),
     (("fastcore.buffer",), ("fastcore.cursor",), ("fastcore.protocol",), ("fastcore.system",)),
