@@ -16,8 +16,8 @@ cdef class Template:
     cdef Pair* pairs
     cdef Py_ssize_t count
     cdef dict environ
-    cdef bint fits(self, Request request) noexcept
-    cdef int follow(self, Request request) except -1
+    cdef bint follow(self, Request request) except -1
+    cdef int change(self, Request request, Pair* pair) except -1
 
 
 cdef class WSGIAdapter:

@@ -26,6 +26,7 @@ from fastcore.pure.wsgi import WRITE_MEMORY, _Body, _parse_status
 cdef enum:
     TEMPLATES = 8            # kept by one adapter
     TEMPLATE_BYTES = 16384   # parameters longer than this are not kept
+    CHANGES = 32             # values that differ; with more a template is of no use
 
 cdef tuple WSGI_VERSION = (1, 0)
 cdef dict STATUS_TEXTS = {}  # status text → (code, reason), for a few texts
@@ -120,48 +121,51 @@ cdef class Template:
     def __dealloc__(self):
         free(self.pairs)
 
-    cdef bint fits(self, Request request) noexcept:
-        """Whether a request has the same names in the same order."""
+    cdef bint follow(self, Request request) except -1:
+        """Make `environ` show this request's values, where it has the same names in the same order; else False."""
         cdef const char* mine = PyBytes_AS_STRING(self.raw)
         cdef const char* theirs = PyBytes_AS_STRING(request.raw)
-        cdef Pair* a = self.pairs
-        cdef Pair* b = request.pairs
-        cdef Py_ssize_t index
-        if self.count != request.count:
-            return False
-        for index in range(self.count):
-            if a.name_length != b.name_length or memcmp(mine + a.name_at, theirs + b.name_at, a.name_length) != 0:
-                return False
-            a += 1
-            b += 1
-        return True
-
-    cdef int follow(self, Request request) except -1:
-        """Make `environ` show this request's values; it fits()."""
-        cdef const char* mine = PyBytes_AS_STRING(self.raw)
-        cdef const char* theirs = PyBytes_AS_STRING(request.raw)
-        cdef Pair* a = self.pairs
-        cdef Pair* b = request.pairs
-        cdef Py_ssize_t index
+        cdef Py_ssize_t[CHANGES] changed
         cdef Py_ssize_t count = self.count
-        cdef bint same = True
-        self.count = -1  # fits nothing, should the memory end in the middle of a change
+        cdef Py_ssize_t changes = 0
+        cdef Py_ssize_t index
+        cdef Pair* a = self.pairs
+        cdef Pair* b = request.pairs
+        if count != request.count:
+            return False
         for index in range(count):
-            if a.value_length != b.value_length or memcmp(
-                mine + a.name_at + a.name_length, theirs + b.name_at + b.name_length, a.value_length
-            ) != 0:
-                same = False
-                name = PyUnicode_DecodeLatin1(theirs + b.name_at, b.name_length, NULL)
-                value = PyUnicode_DecodeLatin1(theirs + b.name_at + b.name_length, b.value_length, NULL)
-                self.environ[name] = value
-                if name == "HTTPS":
-                    self.environ["wsgi.url_scheme"] = scheme_of(value)
+            if (
+                a.name_length != b.name_length
+                or a.value_length != b.value_length
+                or memcmp(mine + a.name_at, theirs + b.name_at, a.name_length + a.value_length) != 0
+            ):
+                if (
+                    changes == CHANGES
+                    or a.name_length != b.name_length
+                    or memcmp(mine + a.name_at, theirs + b.name_at, a.name_length) != 0
+                ):
+                    return False
+                changed[changes] = index
+                changes += 1
             a += 1
             b += 1
-        if not same:
+        if changes:
+            self.count = -1  # fits nothing, should the memory end in the middle of a change
+            for index in range(changes):
+                self.change(request, &request.pairs[changed[index]])
             memcpy(self.pairs, request.pairs, count * sizeof(Pair))
             self.raw = request.raw
-        self.count = count
+            self.count = count
+        return True
+
+    cdef int change(self, Request request, Pair* pair) except -1:
+        """One value that differs."""
+        cdef const char* start = PyBytes_AS_STRING(request.raw) + pair.name_at
+        name = PyUnicode_DecodeLatin1(start, pair.name_length, NULL)
+        value = PyUnicode_DecodeLatin1(start + pair.name_length, pair.value_length, NULL)
+        self.environ[name] = value
+        if name == "HTTPS":
+            self.environ["wsgi.url_scheme"] = scheme_of(value)
         return 0
 
 
@@ -199,8 +203,7 @@ cdef class WSGIAdapter:
             raise TypeError("an environment needs a request, not None")
         errors.request = request
         for template in self.templates:
-            if template.fits(request):
-                template.follow(request)
+            if template.follow(request):
                 break
         else:
             template = self.template_for(request)
