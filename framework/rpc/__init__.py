@@ -10,8 +10,11 @@ Example::
 
 from __future__ import annotations
 
-from framework.rpc.errors import RPCError
+from framework.rpc.errors import RemoteError, RPCError
 from framework.rpc.limits import CallLimits
+from framework.rpc.options import remote
+from framework.rpc.progress import Progress
 from framework.rpc.proxy import Proxy
+from framework.rpc.wire import register
 
-__all__ = ["CallLimits", "Proxy", "RPCError"]
+__all__ = ["CallLimits", "Progress", "Proxy", "RPCError", "RemoteError", "register", "remote"]

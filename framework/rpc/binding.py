@@ -9,12 +9,15 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from framework.rpc.errors import INVALID_PARAMS, ProtocolError
-from framework.rpc.values import Mismatch, Plan, plan_for
+from framework.rpc.errors import INVALID_PARAMS, Mismatch, ProtocolError
+from framework.rpc.options import options_of
+from framework.rpc.values import Plan, plan_for
+from framework.rpc.wire import unpack
 from framework.signatures import EMPTY, Parameter, Signature, read_signature
 
 if TYPE_CHECKING:
     from framework.request import Request
+    from framework.rpc.options import Allow
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED = frozenset({"constructor", "then", "catch", "finally", "prototype", "toJSON", "toString", "valueOf"})
@@ -33,12 +36,15 @@ class RemoteFunction:
         "_open",
         "_plans",
         "_request",
+        "_signature",
+        "allow",
         "function",
         "name",
+        "safe",
     )
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        """Raises TypeError or ValueError for what cannot be exported."""
+    def __init__(self, name: str, function: Callable[..., Any], allow: Allow | None = None) -> None:
+        """`allow` is asked before the function's own hook. Raises TypeError, ValueError for what cannot be exported."""
         check_name(name)
         if not callable(function):
             raise TypeError(f"only functions can be exported; {name!r} is {function!r}")
@@ -48,6 +54,10 @@ class RemoteFunction:
             signature = read_signature(function)
         except ValueError as error:
             raise TypeError(f"the arguments of {name!r} cannot be read: {error}") from None
+        options = options_of(function)
+        self.safe = options.safe
+        self.allow = [hook for hook in (allow, options.allow) if hook is not None]
+        self._signature = signature
         self._request = next((p for p in signature.parameters if _is_request(signature, p)), None)
         self._open = [parameter for parameter in signature.parameters if parameter is not self._request]
         self._plans: dict[str, Plan] = {}
@@ -66,12 +76,46 @@ class RemoteFunction:
     def call(self, params: list[Any] | dict[str, Any], request: Request) -> Any:
         """Call the function with JSON-RPC's params. Raises ProtocolError, and whatever the function raises."""
         values, extra = self._bind_list(params) if isinstance(params, list) else (self._bind_object(params), [])
+        if self.allow:
+            self._check_allowed(request, values, extra)
         if self._request is not None:
             values[self._request.name] = request
         if self._by_position or extra:
             args = [values.pop(p.name) if p.name in values else p.default for p in self._by_position]
             return self.function(*args, *extra, **values)
         return self.function(**values)
+
+    def _check_allowed(self, request: Request, values: dict[str, Any], extra: list[Any]) -> None:
+        """Ask each hook. Raises HTTPError 403 where one refuses."""
+        from framework.errors import HTTPError
+
+        arguments = {**values, **({"*": extra} if extra else {})}
+        for allow in self.allow:
+            answer = allow(request, arguments)
+            if hasattr(answer, "__await__"):
+                getattr(answer, "close", bool)()
+                raise TypeError(f"the allow= hook of {self.name} is asynchronous; it has to answer at once")
+            if not answer:
+                raise HTTPError(403, f"You may not call {self.name}.")
+
+    def describe(self) -> str:
+        """What its callers could notice a change of, as text."""
+        shown = [f"{p.name}: {p.annotation!r} = {p.default!r} {p.positional} {p.keyword}" for p in self._open]
+        return f"{self.name}({shown} {self._extra_positional} {self._extra_keyword})"
+
+    def unpack(self, params: list[Any] | dict[str, Any]) -> list[Any] | dict[str, Any]:
+        """JSON-RPC's params with the tags of `framework.rpc.wire` become values. Raises ProtocolError."""
+        if isinstance(params, dict):
+            return {name: self._unpacked(repr(name[:60]), value) for name, value in params.items()}
+        names = [repr(parameter.name) for parameter in self._open if parameter.positional]
+        names += map(str, range(len(names), len(params)))
+        return [self._unpacked(name, value) for name, value in zip(names, params, strict=False)]
+
+    def _unpacked(self, name: str, value: Any) -> Any:
+        try:
+            return unpack(value)
+        except Mismatch as mismatch:
+            raise self._invalid(f"the argument {name}: {mismatch}") from None
 
     def _bind_list(self, params: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         positional = [parameter for parameter in self._open if parameter.positional]
@@ -117,11 +161,14 @@ class RemoteFunction:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError for a name that JavaScript could not have as a method."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"an exported name is letters, digits and '_', beginning with a letter, not {name!r}")
-    if name in _RESERVED:
-        raise ValueError(f"{name!r} cannot be exported: JavaScript gives a method of this name a meaning of its own")
+    """Raise ValueError for a name that JavaScript could not have as a method; dots divide nested ones."""
+    for part in name.split("."):
+        if not _NAME.fullmatch(part):
+            raise ValueError(f"an exported name is letters, digits and '_', beginning with a letter, not {name!r}")
+        if part in _RESERVED:
+            raise ValueError(f"{name!r} cannot be exported: JavaScript gives {part!r} a meaning of its own")
+    if name.startswith("rpc."):
+        raise ValueError(f"{name!r} cannot be exported: JSON-RPC keeps names that begin with 'rpc.' for itself")
 
 
 def _is_request(signature: Signature, parameter: Parameter) -> bool:
@@ -150,4 +197,7 @@ def _plan_of(name: str, signature: Signature, parameter: Parameter) -> Plan | No
             f"the annotation {parameter.annotation!r} of {parameter.name!r} of {name!r} cannot be read:"
             f" {type(error).__name__}: {error}"
         ) from None
-    return plan_for(annotation)
+    try:
+        return plan_for(annotation)
+    except (TypeError, NameError) as error:
+        raise TypeError(f"the annotation {annotation!r} of {parameter.name!r} of {name!r}: {error}") from None

@@ -42,6 +42,36 @@ class RPCError(Exception):
         self.data = data
 
 
+class RemoteError(Exception):
+    """What a remote call failed with, as its caller sees it: `framework.rpc.Client` raises it.
+
+    `type` is the name of the exception's class, or of what went wrong on the way (docs/rpc.md has the table); `code`
+    JSON-RPC's, the application's own, or the HTTP status; `id` finds the error in the server's log; `data` is what an
+    `RPCError` was given; `traceback` is there in development only.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        type: str = "RemoteError",
+        code: int = 0,
+        id: str | None = None,
+        data: Any = None,
+        traceback: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.type = type
+        self.code = code
+        self.id = id
+        self.data = data
+        self.traceback = traceback
+
+
+class Mismatch(ValueError):
+    """A value that is not of the kind that was asked for."""
+
+
 class ProtocolError(Exception):
     """A call that cannot be made: what JSON-RPC itself has a code and a message for. Not for applications.
 

@@ -6,7 +6,9 @@ sent.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from orjson import JSONDecodeError, loads
@@ -15,6 +17,7 @@ from framework.errors import HTTPError, format_traceback, log_error
 from framework.response import encode_json
 from framework.rpc.errors import (
     INTERNAL_ERROR,
+    INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
@@ -23,11 +26,15 @@ from framework.rpc.errors import (
     RPCError,
 )
 from framework.rpc.values import to_plain
+from framework.rpc.wire import pack
 
 if TYPE_CHECKING:
     from framework.request import Request
     from framework.rpc.binding import RemoteFunction
     from framework.rpc.limits import CallLimits
+
+TAGGED = "application/json; values=tagged"
+"""The media type of calls and answers whose values keep their kind."""
 
 _NOTHING: dict[str, Any] = {}
 
@@ -37,9 +44,18 @@ Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
 
 
 class Session:
-    """The calls of one POST."""
+    """The calls of one POST. With `tagged`, values have the tags of `framework.rpc.wire`, both ways.
 
-    def __init__(self, functions: Mapping[str, RemoteFunction], request: Request, limits: CallLimits) -> None:
+    `refused` says afterwards that a call did not fit the functions: its caller may know older ones.
+    """
+
+    def __init__(
+        self, functions: Mapping[str, RemoteFunction], request: Request, limits: CallLimits, tagged: bool = False
+    ) -> None:
+        self.refused = False
+        self._tagged = tagged
+        self._unpacks = False
+        self.content_type = TAGGED if tagged else "application/json"
         self._functions = functions
         self._request = request
         self._limits = limits
@@ -64,6 +80,7 @@ class Session:
             payload = loads(body)
         except JSONDecodeError as error:
             return 400, self._refusal(None, ProtocolError(PARSE_ERROR, detail=str(error)))
+        self._unpacks = self._tagged and b'"$' in body
         try:
             if is_deeper(body, payload, self._limits.depth):
                 raise ProtocolError(INVALID_REQUEST, f"Invalid Request: nested deeper than {self._limits.depth}")
@@ -96,12 +113,18 @@ class Session:
             function = self._functions.get(method)
             if function is None:
                 raise ProtocolError(METHOD_NOT_FOUND, detail=f"there is no function {method[:60]!r}")
-            result = function.call(params, self._request)
-            if hasattr(result, "__await__"):
-                result = yield result
+            if self._unpacks:
+                params = function.unpack(params)
+            began = perf_counter()
+            try:
+                result = function.call(params, self._request)
+                if hasattr(result, "__await__"):
+                    result = yield result
+            finally:
+                log_call(method, perf_counter() - began)
             if not has_id:
                 return b"", True
-            return _success(call_id, result), True
+            return self._success(call_id, result), True
         except ProtocolError as error:
             answer = self._refusal(call_id, error)
         except Exception as error:
@@ -110,6 +133,8 @@ class Session:
 
     def _refusal(self, call_id: Any, error: ProtocolError) -> bytes:
         """What the caller gets to see of a call that was not made."""
+        if error.code in (METHOD_NOT_FOUND, INVALID_PARAMS):
+            self.refused = True
         detail = {"detail": error.detail} if error.detail and self._is_development() else _NOTHING
         return _failure(call_id, error.code, str(error), detail)
 
@@ -124,7 +149,7 @@ class Session:
         if isinstance(error, RPCError):
             code = error.code
             if error.data is not None:
-                data["data"] = error.data
+                data["data"] = self._packed(error.data)
         elif isinstance(error, HTTPError) and error.status < 500:
             data["status"] = error.status
             message = error.text
@@ -135,6 +160,31 @@ class Session:
             if self._is_development():
                 data["traceback"] = format_traceback(error)
         return _failure(call_id, code, message, data)
+
+    def _success(self, call_id: Any, result: Any) -> bytes:
+        try:
+            if self._tagged:
+                return encode_json({"jsonrpc": "2.0", "result": pack(result), "id": call_id})
+            return encode_json({"jsonrpc": "2.0", "result": result, "id": call_id}, to_plain)
+        except (TypeError, RecursionError) as error:
+            raise Unsendable(f"the result cannot be sent: {error.__cause__ or error}") from error
+
+    def _packed(self, value: Any) -> Any:
+        if not self._tagged:
+            return value
+        try:
+            return pack(value)
+        except (TypeError, RecursionError):
+            return str(value)
+
+
+def log_call(method: str, seconds: float) -> None:
+    """Tell the log `framework.rpc` (level INFO) of a call that has ended, never of its arguments."""
+    logging = sys.modules.get("logging")
+    if logging is not None:  # else nobody can have asked for it
+        logger = logging.getLogger("framework.rpc")
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("call of %s: %.1f ms", method, seconds * 1000)
 
 
 async def _finish(steps: Steps[tuple[int, bytes]], awaitable: Awaitable[Any]) -> tuple[int, bytes]:
@@ -182,13 +232,6 @@ def _readable_id(call: Any) -> Any:
     """The id of an invalid call where it has a good one, else null (section 5)."""
     call_id = call.get("id") if isinstance(call, dict) else None
     return call_id if _is_id(call_id) else None
-
-
-def _success(call_id: Any, result: Any) -> bytes:
-    try:
-        return encode_json({"jsonrpc": "2.0", "result": result, "id": call_id}, to_plain)
-    except (TypeError, RecursionError) as error:
-        raise Unsendable(f"the result cannot be sent: {error.__cause__ or error}") from error
 
 
 def _failure(call_id: Any, code: int, message: str, data: dict[str, Any] = _NOTHING) -> bytes:

@@ -17,14 +17,20 @@ from framework.rpc.limits import DEFAULT_CALL_LIMITS, CallLimits
 
 if TYPE_CHECKING:
     from framework.request import Request
+    from framework.rpc.jsonrpc import Session
+    from framework.rpc.options import Allow
 
 
 class Proxy:
     """Exported functions at one URL.
 
     Args:
-        functions: functions, each under its own name; or a mapping of names to functions.
+        functions: functions, each under its own name; or a mapping of names to functions, objects and mappings; or an
+            object. Of an object its public methods are exported, those of a mapping under dotted names: with
+            ``{"disks": Disks()}`` a page calls ``status.disks.list()``.
         limits: what callers may send.
+        allow: asked before each call with the request and the arguments by name; `framework.rpc.remote` has it for one
+            function.
 
     Raises TypeError or ValueError for what cannot be exported.
 
@@ -38,27 +44,25 @@ class Proxy:
 
     def __init__(
         self,
-        functions: Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]],
+        functions: Iterable[Callable[..., Any]] | Mapping[str, Any] | object,
         *,
         limits: CallLimits = DEFAULT_CALL_LIMITS,
+        allow: Allow | None = None,
     ) -> None:
-        if not isinstance(functions, Mapping):
-            functions = _by_own_name(functions)
         self.limits = limits
-        self.functions = {name: RemoteFunction(name, function) for name, function in functions.items()}
+        self.functions = {name: RemoteFunction(name, function, allow) for name, function in flatten(functions).items()}
         if not self.functions:
             raise ValueError("a Proxy exports at least one function")
         self.__qualname__ = f"Proxy({', '.join(self.functions)})"
         self.__module__ = "framework.rpc"
-        self._module: bytes | None = None
-        self._tag = ""
+        self._module: tuple[bytes, str] | None = None
         methods("GET", "POST")(self)
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """Answer GET (the module) or POST (calls); to be awaited where a function that is called has to be."""
         if request.method == "POST":
             return self._answer_calls(request)
-        return self._answer_module()
+        return self._answer_module(request)
 
     def _answer_calls(self, request: Request) -> Response | Awaitable[Response]:
         check_origin(request)
@@ -72,36 +76,87 @@ class Proxy:
         body = request.body.read(length)
         if len(body) < length:
             raise HTTPError(400, f"The body ends after {len(body)} of {length} bytes.")
-        answer = Session(self.functions, request, self.limits).answer(body)
-        return _respond(*answer) if isinstance(answer, tuple) else _respond_later(answer)
+        tagged = is_tagged(request.source.get("CONTENT_TYPE"))
+        session = Session(self.functions, request, self.limits, tagged)
+        answer = session.answer(body)
+        if isinstance(answer, tuple):
+            return self._respond(session, *answer)
+        return self._respond_later(session, answer)
 
-    def _answer_module(self) -> Response:
+    def _respond(self, session: Session, status: int, answer: bytes) -> Response:
+        response = Response(answer, status, content_type=session.content_type)
+        response.add_header("Cache-Control", "no-store")
+        if answer:
+            response.add_header("X-Content-Type-Options", "nosniff")
+        if session.refused:
+            response.add_header("RPC-Version", self.version)
+        return response
+
+    async def _respond_later(self, session: Session, answer: Awaitable[tuple[int, bytes]]) -> Response:
+        return self._respond(session, *await answer)
+
+    @property
+    def version(self) -> str:
+        """A hash of what callers see: the names and signatures of the functions, and the client."""
+        return self._made()[1]
+
+    def _made(self) -> tuple[bytes, str]:
         if self._module is None:
-            from hashlib import blake2b
+            from framework.rpc.module import make_module
 
-            self._module = make_module(self.functions)
-            self._tag = blake2b(self._module, digest_size=12).hexdigest()
-        response = Response(self._module, content_type="text/javascript; charset=utf-8")
-        response.add_header("Cache-Control", "no-cache")
+            self._module = make_module(self.functions, self.limits)
+        return self._module
+
+    def module_url(self, request: Request) -> str:
+        """The address of the ES module with its version in it: browsers keep it for a year and never ask again.
+
+        Example: ``page.head.add_script_module(...)`` with ``import status from "{proxy.module_url(request)}"``.
+        """
+        return f"{request.get_url(self)}?{self.version}.mjs"
+
+    def _answer_module(self, request: Request) -> Response:
+        module, version = self._made()
+        response = Response(module, content_type="text/javascript; charset=utf-8")
+        asked_for = request.source.get("QUERY_STRING") == f"{version}.mjs"
+        response.add_header("Cache-Control", "public, max-age=31536000, immutable" if asked_for else "no-cache")
         response.add_header("X-Content-Type-Options", "nosniff")
         response.add_header("Cross-Origin-Resource-Policy", "same-origin")
-        response.set_etag(self._tag)
+        response.set_etag(version)
         return response
 
     def __repr__(self) -> str:
         return f"<{self.__qualname__}>"
 
 
-def _respond(status: int, answer: bytes) -> Response:
-    response = Response(answer, status, content_type="application/json")
-    response.add_header("Cache-Control", "no-store")
-    if answer:
-        response.add_header("X-Content-Type-Options", "nosniff")
-    return response
+def flatten(functions: Any, prefix: str = "") -> dict[str, Callable[..., Any]]:
+    """Functions, objects and mappings as one mapping of dotted names to functions. Raises TypeError, ValueError."""
+    if isinstance(functions, list | tuple | set | frozenset) or hasattr(functions, "__next__"):
+        functions = _by_own_name(functions)
+    if not isinstance(functions, Mapping):
+        functions = _methods_of(functions)
+    flat: dict[str, Callable[..., Any]] = {}
+    for name, value in functions.items():
+        if isinstance(value, Mapping) or (not callable(value) and type(value).__module__ != "builtins"):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    for name in flat:
+        if any(other.startswith(name + ".") for other in flat):
+            raise ValueError(f"{name!r} is the name of a function and of others inside it")
+    return flat
 
 
-async def _respond_later(answer: Awaitable[tuple[int, bytes]]) -> Response:
-    return _respond(*await answer)
+def _methods_of(thing: Any) -> dict[str, Callable[..., Any]]:
+    """The public methods of an object: what its class defines, no attributes and nothing that begins with "_"."""
+    if callable(thing) or type(thing).__module__ == "builtins":
+        raise TypeError(f"a list or a mapping of functions is needed, or an object with methods, not {thing!r}")
+    return {
+        name: getattr(thing, name)
+        for name in dir(type(thing))
+        if not name.startswith("_")
+        and callable(getattr(type(thing), name))
+        and not isinstance(getattr(type(thing), name), type)
+    }
 
 
 def _by_own_name(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
@@ -112,6 +167,11 @@ def _by_own_name(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[
             raise ValueError(f"two functions are called {name!r}; give one another name: Proxy({{name: function}})")
         named[name] = function
     return named
+
+
+def is_tagged(content_type: str | None) -> bool:
+    """Whether a Content-Type says ``values=tagged``."""
+    return content_type is not None and "values=tagged" in content_type.lower().replace(" ", "").split(";")[1:]
 
 
 def check_origin(request: Request) -> None:
@@ -127,12 +187,3 @@ def check_origin(request: Request) -> None:
         scheme, _, authority = origin.lower().partition("://")
         if authority != request.host or (request.scheme == "https" and scheme != "https"):
             raise HTTPError(403, "Remote calls are taken from pages of this very address only.")
-
-
-def make_module(names: Iterable[str]) -> bytes:
-    """The ES module whose default export has these methods."""
-    from importlib.resources import files
-
-    source = (files("framework.rpc") / "client.js").read_text(encoding="utf-8")
-    listed = ", ".join(f'"{name}"' for name in names)
-    return f"{source}\nexport default bind(new URL(import.meta.url.split(/[?#]/)[0]).href, [{listed}]);\n".encode()

@@ -1,7 +1,8 @@
-"""JSON values to what a parameter's annotation asks for, and results to what JSON has. Plans are made at registration.
+"""Values to what a parameter's annotation asks for, and results to what plain JSON has. Plans are made at registration.
 
 A plan raises Mismatch, with the reason, for a value of another kind; nothing is coerced that would lose something.
-Annotations that are not known here let any value pass as it is.
+The plainest annotations are checked here, all others by msgspec, which is imported with the first of them. What it
+does not take (unions of kinds that look the same in JSON, enumerations of mixed values) is divided into what it does.
 """
 
 from __future__ import annotations
@@ -10,21 +11,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
-from framework.conversion import ConversionError, converter_for
+from framework.rpc.errors import Mismatch
 from framework.signatures import EMPTY
 
 Plan = Callable[[Any], Any]
 
 
-class Mismatch(ValueError):
-    """A value that is not of the kind that was asked for."""
-
-
 def kind_of(value: Any) -> str:
     """JSON's word for a value: ``kind_of([]) == "an array"``."""
-    return _KINDS.get(type(value), "a value")
+    return _KINDS.get(type(value)) or f"a {type(value).__name__}"
 
 
 _KINDS: dict[type, str] = {
@@ -41,23 +38,68 @@ _KINDS: dict[type, str] = {
 def plan_for(annotation: Any) -> Plan | None:
     """The plan for an annotation; None where any value passes.
 
-    Knows bool, int, float, str, None, list, tuple, set, dict (with element types), unions, Literal, Enum, UUID,
-    Decimal, date, datetime, time. Example: ``plan_for(list[int])([1, 2]) == [1, 2]``.
+    Raises TypeError for an annotation that cannot be checked, NameError for one that names what is not there.
+    Example: ``plan_for(list[int])([1, 2]) == [1, 2]``.
     """
     if annotation is None or annotation is NoneType:
         return _to_none
-    simple = _SIMPLE.get(annotation) if isinstance(annotation, type) else None
-    if simple is not None:
-        return simple
+    if annotation is Any or annotation is object or annotation is EMPTY:
+        return None
+    if isinstance(annotation, type):
+        simple = _SIMPLE.get(annotation)
+        if simple is not None:
+            return simple
+        if hasattr(annotation, "__members__"):
+            return _enum(annotation)
+    try:
+        return _checked(annotation)
+    except TypeError as error:
+        return _divided(annotation, error)
+
+
+def _checked(annotation: Any) -> Plan:
+    """The plan of msgspec. Raises TypeError where it has none."""
+    from msgspec import ValidationError, convert
+    from msgspec.json import Decoder
+
+    Decoder(annotation, dec_hook=_to_class)
+
+    def to_value(value: Any) -> Any:
+        try:
+            return convert(value, annotation, dec_hook=_to_class, str_keys=True)
+        except ValidationError as error:
+            reason, _, where = str(error).partition(" - at `$")
+            raise Mismatch(f"at {where[:60].rstrip('`')}: {reason}" if where else reason) from None
+        except TypeError as error:  # an item that a set cannot hold
+            raise Mismatch(str(error)) from None
+
+    return to_value
+
+
+_FROM_TEXT = frozenset({"pathlib", "pathlib._local", "ipaddress", "zoneinfo"})
+
+
+def _to_class(annotation: Any, value: Any) -> Any:
+    """msgspec's hook for classes that it does not know: an instance, as registered kinds are, or a text of some."""
+    kind = get_origin(annotation) or annotation
+    try:
+        if isinstance(value, kind):
+            return value
+    except TypeError:  # a Protocol that cannot be asked
+        return value
+    if type(value) is str and kind.__module__ in _FROM_TEXT:
+        return kind(value)
+    raise ValueError(f"a {getattr(kind, '__name__', kind)} is needed, not {kind_of(value)}")
+
+
+def _divided(annotation: Any, error: TypeError) -> Plan | None:
     origin = get_origin(annotation)
     arguments = get_args(annotation)
     if origin is Union or origin is UnionType:
         return _union([plan_for(argument) for argument in arguments])
-    if origin is Literal:
-        return _literal(arguments)
-    if origin in _CONTAINERS or annotation in _CONTAINERS:
-        return _container(origin or annotation, arguments)
-    return _from_text(annotation)
+    if origin in _CONTAINERS:
+        return _container(origin, arguments)
+    raise TypeError(f"it cannot be checked: {error}") from None
 
 
 def _expect(kind: type, words: str) -> Plan:
@@ -108,14 +150,27 @@ def _union(plans: Sequence[Plan | None]) -> Plan | None:
     return to_first
 
 
-def _literal(choices: Sequence[Any]) -> Plan:
-    def check(value: Any) -> Any:
-        for choice in choices:
-            if type(choice) is type(value) and choice == value:
-                return choice
-        raise Mismatch(f"one of {', '.join(map(repr, choices))} is needed, not {_shown(value)}")
+def _enum(kind: Any) -> Plan:
+    members = {(type(member.value), member.value): member for member in kind if _is_hashable(member.value)}
 
-    return check
+    def to_member(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        member = members.get((type(value), value)) if _is_hashable(value) else None
+        if member is None:
+            choices = ", ".join(str(member.value) for member in kind)
+            raise Mismatch(f"a {kind.__name__} ({choices[:200]}) is needed, not {_shown(value)}")
+        return member
+
+    return to_member
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 _CONTAINERS: dict[Any, type] = {
@@ -133,7 +188,7 @@ _CONTAINERS: dict[Any, type] = {
 def _container(kind: Any, arguments: Sequence[Any]) -> Plan:
     target = _CONTAINERS[kind]
     if target is dict:
-        return _object(plan_for(arguments[1]) if len(arguments) == 2 else None)
+        return _object(*map(plan_for, arguments))
     if target is tuple and arguments and arguments[-1] is not Ellipsis:
         return _fixed([plan_for(argument) for argument in arguments])
     return _array(target, plan_for(arguments[0]) if arguments else None)
@@ -141,7 +196,7 @@ def _container(kind: Any, arguments: Sequence[Any]) -> Plan:
 
 def _array(target: type, plan: Plan | None) -> Plan:
     def convert(value: Any) -> Any:
-        if type(value) is not list:
+        if type(value) not in (list, tuple, set):
             raise Mismatch(f"an array is needed, not {kind_of(value)}")
         try:
             if plan is None:
@@ -155,7 +210,7 @@ def _array(target: type, plan: Plan | None) -> Plan:
 
 def _fixed(plans: Sequence[Plan | None]) -> Plan:
     def convert(value: Any) -> Any:
-        if type(value) is not list or len(value) != len(plans):
+        if type(value) not in (list, tuple) or len(value) != len(plans):
             raise Mismatch(f"an array of {len(plans)} is needed, not {_shown(value)}")
         return tuple(
             item if plan is None else _within(f"[{index}]", plan, item)
@@ -165,11 +220,16 @@ def _fixed(plans: Sequence[Plan | None]) -> Plan:
     return convert
 
 
-def _object(plan: Plan | None) -> Plan:
+def _object(key_plan: Plan | None, plan: Plan | None) -> Plan:
     def convert(value: Any) -> Any:
         if type(value) is not dict:
             raise Mismatch(f"an object is needed, not {kind_of(value)}")
-        return value if plan is None else {key: _within(f".{key}", plan, item) for key, item in value.items()}
+        return {
+            key if key_plan is None else _within(".key", key_plan, key): item
+            if plan is None
+            else _within(f".{key}", plan, item)
+            for key, item in value.items()
+        }
 
     return convert
 
@@ -179,33 +239,6 @@ def _within(where: str, plan: Plan, value: Any) -> Any:
         return plan(value)
     except Mismatch as mismatch:
         raise Mismatch(f"at {where[:60]}: {mismatch}") from None
-
-
-def _from_text(annotation: Any) -> Plan | None:
-    """Enum, UUID, Decimal, date and its kin: they come as the text (or number) that Python's constructors know."""
-    if annotation is EMPTY or not isinstance(annotation, type):
-        return None
-    try:
-        convert = converter_for(annotation)
-    except ConversionError:
-        return None
-    if convert is None:
-        return None
-    name = annotation.__name__
-    members = {member.value: member for member in getattr(annotation, "__members__", {}).values()}
-
-    def to_value(value: Any) -> Any:
-        if type(value) is int and value in members:
-            return members[value]
-        if type(value) is str or (name == "Decimal" and type(value) in (int, float)):
-            try:
-                return convert(str(value))
-            except (ValueError, ArithmeticError):
-                pass
-        choices = f" ({', '.join(map(str, members))})" if members else ""
-        raise Mismatch(f"a {name}{choices} is needed, not {_shown(value)}")
-
-    return to_value
 
 
 def _shown(value: Any) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
 import functools
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Optional, TypedDict
 
 import app_caller
+import msgspec
 import pytest
 
 import framework
@@ -27,6 +30,24 @@ class Level(enum.Enum):
     LOW = 1
     HIGH = "high"
 
+
+@dataclasses.dataclass
+class Disk:
+    name: str
+    sizes: set[int] = dataclasses.field(default_factory=set)
+    since: datetime.date | None = None
+
+
+class Options(TypedDict, total=False):
+    deep: bool
+
+
+class Place(NamedTuple):
+    x: int
+    y: int = 0
+
+
+Small = Annotated[int, msgspec.Meta(le=10)]
 
 REQUEST = Request(app_caller.native_request([(b"PATH_INFO", b"/rpc")]))
 
@@ -129,7 +150,6 @@ def test_every_kind_of_callable_is_bound() -> None:
         (Literal["on", 1], 1, 1),
         (Level, "high", Level.HIGH),
         (Level, 1, Level.LOW),
-        (Level, "LOW", Level.LOW),
         (datetime.date, "2026-02-28", datetime.date(2026, 2, 28)),
         (datetime.datetime, "2026-02-28T10:00:00+01:00", datetime.datetime.fromisoformat("2026-02-28T10:00:00+01:00")),
         (uuid.UUID, "12345678-1234-5678-1234-567812345678", uuid.UUID("12345678-1234-5678-1234-567812345678")),
@@ -137,7 +157,24 @@ def test_every_kind_of_callable_is_bound() -> None:
         (Decimal, 2, Decimal(2)),
         (list[dict[str, Level | None]], [{"a": 1, "b": None}], [{"a": Level.LOW, "b": None}]),
         ("list[int]", [1], [1]),
-        (Fan, {"any": "value"}, {"any": "value"}),
+        (Path, "/a", Path("/a")),
+        (datetime.timedelta, "PT90S", datetime.timedelta(seconds=90)),
+        (datetime.timedelta, datetime.timedelta(1), datetime.timedelta(1)),
+        (bytes, "YQ==", b"a"),
+        (bytes, b"a", b"a"),
+        (dict[int, str], {"1": "a"}, {1: "a"}),
+        (dict[int, str], {1: "a"}, {1: "a"}),
+        (list[int], (1, 2), [1, 2]),
+        (datetime.date | datetime.datetime, datetime.date(2026, 1, 1), datetime.date(2026, 1, 1)),
+        (list[datetime.date | Level], ["high", "2026-01-01"], [Level.HIGH, datetime.date(2026, 1, 1)]),
+        (dict[str, Level | Decimal], {"a": 1, "b": "2"}, {"a": Level.LOW, "b": Decimal(2)}),
+        (tuple[Level, uuid.UUID | None], ["high", None], (Level.HIGH, None)),
+        (Disk, {"name": "sda", "sizes": [1, 1]}, Disk("sda", {1})),
+        (Disk | None, None, None),
+        (list[Disk], [{"name": "a", "since": "2026-01-01"}], [Disk("a", since=datetime.date(2026, 1, 1))]),
+        (Options, {"deep": True}, {"deep": True}),
+        (Place, [1], Place(1)),
+        (Small, 5, 5),
     ],
 )
 def test_values_become_what_the_annotation_says(annotation: Any, sent: Any, got: Any) -> None:
@@ -154,24 +191,37 @@ def test_values_become_what_the_annotation_says(annotation: Any, sent: Any, got:
     ("annotation", "sent", "words"),
     [
         (int, 1e300, "an integer is needed, not a number"),
+        (Fan, {"any": "value"}, "a Fan is needed, not an object"),
+        (Disk, {"sizes": []}, "missing required field `name`"),
+        (Disk, {"name": "a", "sizes": [1, "x"]}, "at .sizes[1]: Expected `int`, got `str`"),
+        (Disk, "sda", "Expected `object`, got `str`"),
+        (list[Disk], [{"name": 1}], "at [0].name: Expected `str`, got `int`"),
+        (Options, {"deep": "yes"}, "at .deep: Expected `bool`, got `str`"),
+        (Place, {"x": 1}, "Expected `array`, got `object`"),
+        (Small, 11, "Expected `int` <= 10"),
+        (datetime.timedelta, 5, "Expected `duration`"),
+        (bytes, "?", "Invalid base64"),
+        (list[datetime.date | Level], ["x"], "at [0]: Invalid RFC3339 encoded date; or a Level (1, high) is needed"),
+        (Level, [1], "a Level (1, high) is needed, not an array"),
+        (Level, "LOW", "a Level (1, high) is needed, not 'LOW'"),
         (float, "1", "a number is needed, not a string"),
         (float, True, "a number is needed, not a boolean"),
         (str, 1, "a string is needed, not an integer"),
         (None, 0, "null is needed"),
-        (list[int], [1, "x"], "at [1]: an integer is needed, not a string"),
-        (list[int], {"a": 1}, "an array is needed, not an object"),
-        (dict[str, int], {"a": {}}, "at .a: an integer is needed, not an object"),
-        (dict[str, int], [], "an object is needed, not an array"),
-        (tuple[int, str], [1], "an array of 2 is needed"),
-        (set[Any], [[1]], "a set can hold"),
-        (int | None, "x", "an integer is needed, not a string; or null is needed, not a string"),
-        (Literal["on", 1], True, "one of 'on', 1 is needed"),
+        (list[int], [1, "x"], "at [1]: Expected `int`, got `str`"),
+        (list[int], {"a": 1}, "Expected `array`, got `object`"),
+        (dict[str, int], {"a": {}}, "at [...]: Expected `int`, got `object`"),
+        (dict[str, int], [], "Expected `object`, got `array`"),
+        (tuple[int, str], [1], "Expected `array` of length 2, got 1"),
+        (set[Any], [[1]], "unhashable"),
+        (int | None, "x", "Expected `int | null`, got `str`"),
+        (Literal["on", 1], True, "Expected `int | str`, got `bool`"),
         (Level, "medium", "a Level (1, high) is needed, not 'medium'"),
         (Level, True, "a Level (1, high) is needed, not a boolean"),
-        (datetime.date, "tomorrow", "a date is needed, not 'tomorrow'"),
-        (datetime.date, 5, "a date is needed, not 5"),
-        (Decimal, "NaN", "a Decimal is needed"),
-        (list[list[int]], [[0], [0, "x"]], "at [1]: at [1]: an integer is needed"),
+        (datetime.date, "tomorrow", "Invalid RFC3339 encoded date"),
+        (datetime.date, 5, "Expected `date`, got `int`"),
+        (Decimal, "one", "Invalid decimal string"),
+        (list[list[int]], [[0], [0, "x"]], "at [1][1]: Expected `int`, got `str`"),
     ],
 )
 def test_values_of_another_kind_are_refused(annotation: Any, sent: Any, words: str) -> None:
@@ -218,7 +268,12 @@ def test_the_request_is_injected_where_it_is_asked_for() -> None:
         ([], ValueError, "at least one"),
         ([kill, kill], ValueError, "two functions are called 'kill'"),
         ([lambda: 1], ValueError, "'<lambda>'"),
-        ({"a.b": kill}, ValueError, "'a.b'"),
+        ({"a..b": kill}, ValueError, "'a..b'"),
+        ({"a.then": kill}, ValueError, "'a.then' cannot be exported"),
+        ({"rpc.kill": kill}, ValueError, "keeps names that begin with 'rpc.'"),
+        ({"a": kill, "a.b": kill}, ValueError, "'a' is the name of a function and of others"),
+        (kill, TypeError, "a list or a mapping"),
+        ("kill", TypeError, "a list or a mapping"),
         ({"then": kill}, ValueError, "'then' cannot be exported"),
         ({"_private": kill}, ValueError, "'_private'"),
         ({"__proto__": kill}, ValueError, "'__proto__'"),
@@ -244,6 +299,36 @@ def test_an_annotation_that_names_nothing_is_refused() -> None:
 def test_call_limits_are_positive_integers(value: Any) -> None:
     with pytest.raises(ValueError, match=r"CallLimits\.batch"):
         CallLimits(batch=value)
+
+
+class Disks:
+    kind = "ssd"
+
+    class Inner:
+        pass
+
+    def __init__(self) -> None:
+        self.callback = kill
+
+    def list(self) -> list[str]:
+        return ["sda"]
+
+    @staticmethod
+    def count() -> int:
+        return 1
+
+    @property
+    def size(self) -> int:
+        raise AssertionError("nobody asked")
+
+    def _hidden(self) -> None:
+        pass
+
+
+def test_objects_and_mappings_export_dotted_names() -> None:
+    proxy = Proxy({"kill": kill, "disks": Disks(), "net": {"v6": {"up": kill}, "down": kill}})
+    assert sorted(proxy.functions) == ["disks.count", "disks.list", "kill", "net.down", "net.v6.up"]
+    assert list(Proxy(Disks()).functions) == ["count", "list"]
 
 
 def test_a_proxy_names_what_it_exports() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework import App, HTTPError, Request
-from framework.rpc import CallLimits, Proxy, RPCError
+from framework.rpc import CallLimits, Proxy, RPCError, remote
 
 Call = Callable[..., Any]
 
@@ -388,6 +389,57 @@ def test_the_request_is_given_by_the_server_alone(post: Call) -> None:
     assert invoke("where", {"suffix": "?"})["result"] == "/rpc?"
     error = invoke("where", {"request": "x"})["error"]
     assert (error["code"], error["message"]) == (-32602, "Invalid params: where(suffix): it has no argument 'request'")
+
+
+def only_admins(request: Request, arguments: dict[str, Any]) -> bool:
+    calls.append(arguments)
+    return request.remote_user == "admin"
+
+
+@remote(allow=only_admins)
+def rename(disk: str, label: str = "data", *more: int) -> str:
+    return f"{disk} is {label}"
+
+
+def test_a_hook_sees_request_and_arguments_and_refuses(post: Call) -> None:
+    app = App([("/rpc$", Proxy([rename]))])
+    calls.clear()
+    call = {"jsonrpc": "2.0", "method": "rename", "params": ["sda", "x", 7], "id": 1}
+    error = post(call, app=app, REMOTE_USER="eve").json["error"]
+    assert (error["code"], error["message"]) == (-32000, "You may not call rename.")
+    assert error["data"] == {"type": "HTTPError", "status": 403}
+    assert post(call, app=app, REMOTE_USER="admin").json["result"] == "sda is x"
+    assert calls == [{"disk": "sda", "label": "x", "*": [7]}] * 2
+    assert post({**call, "params": {"disk": 1}}, app=app, REMOTE_USER="admin").json["error"]["code"] == -32602
+    assert len(calls) == 2  # what does not fit is not asked about
+
+
+def test_a_hook_for_all_functions_comes_first(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(request: Request, arguments: dict[str, Any]) -> bool:
+        raise Busy("not now", code=9)
+
+    async def never(request: Request, arguments: dict[str, Any]) -> bool:
+        return True
+
+    calls.clear()
+    app = App([("/rpc$", Proxy([rename, get_data], allow=refuse))])
+    for method, params in (("rename", ["sda"]), ("get_data", [])):
+        assert invoke(method, params, app=app)["error"]["code"] == 9
+    assert calls == []
+    asynchronous = App([("/rpc$", Proxy([get_data], allow=never))])  # type: ignore[arg-type]
+    assert "asynchronous" in invoke("get_data", app=asynchronous)["error"]["message"]
+
+
+def test_calls_are_logged_with_their_duration_and_without_arguments(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "framework.rpc"):
+        invoke("echo", ["secret"])
+        invoke("fail", ["secret"])
+        invoke("nope", ["secret"])
+    lines = [record.getMessage() for record in caplog.records if record.name == "framework.rpc"]
+    assert [re.sub(r"[\d.]+ ms", "… ms", line) for line in lines] == ["call of echo: … ms", "call of fail: … ms"]
+    caplog.clear()
+    invoke("echo", ["secret"])
+    assert not caplog.records
 
 
 def test_nothing_is_reached_by_attribute() -> None:

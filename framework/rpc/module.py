@@ -1,0 +1,35 @@
+"""The ES module that a Proxy serves: client.js, and the functions of that URL as its default export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from framework.rpc.binding import RemoteFunction
+    from framework.rpc.limits import CallLimits
+
+
+def make_module(functions: Mapping[str, RemoteFunction], limits: CallLimits) -> tuple[bytes, str]:
+    """The module's text, and its version: a hash of all that callers could notice a change of."""
+    from hashlib import blake2b
+
+    from orjson import dumps
+
+    source = read_client()
+    safe = [name for name, function in functions.items() if function.safe]
+    signatures = "\n".join(function.describe() for function in functions.values())
+    version = blake2b(f"{source}\n{signatures}\n{safe}\n{limits.batch}".encode(), digest_size=12).hexdigest()
+    target = dumps({"version": version, "safe": safe, "batch": limits.batch}).decode()
+    names = dumps(list(functions)).decode()
+    url = "new URL(import.meta.url.split(/[?#]/)[0]).href"
+    return f"{source}export default bind({{ url: {url}, ...{target} }}, {names});\n".encode(), version
+
+
+def read_client() -> str:
+    """client.js without its comments and indentation, which nobody needs to load."""
+    from importlib.resources import files
+
+    text = (files("framework.rpc") / "client.js").read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith(("//", "/**", "*")))
