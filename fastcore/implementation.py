@@ -27,6 +27,8 @@ ROOMS = (
     "exchange",
     "wsgi",
     "channel",
+    "acceptor",
+    "service",
     "loop",
     "matcher",
 )

@@ -1,6 +1,6 @@
 """One accepted connection: the protocol's state, its socket, and the requests that are being answered on it.
 
-What the records say is acted upon at once. No bytes are read or written here (see loop). The twin is
+What the records say is acted upon at once. No bytes are read or written here (see service). The twin is
 fastcore.pure.channel.
 """
 

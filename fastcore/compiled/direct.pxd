@@ -1,4 +1,4 @@
-# A big piece of an answer sent from where it lies. The twin does it in fastcore.pure.loop.
+# A big piece of an answer sent from where it lies. The twin does it in fastcore.pure.service.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t

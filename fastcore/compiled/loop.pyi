@@ -3,22 +3,14 @@ from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from fastcore.asynchronous import EventLoopName
-from fastcore.compiled.channel import Channel, Waiter
-from fastcore.compiled.exchange import Exchange
+from fastcore.compiled.service import Service
 from fastcore.limits import Limits
 
-READ_SIZE: int
 ACCEPT_BATCH: int
-PUMP_BATCH: int
-MAX_REPLY_BYTES: int
 DRAIN_GRACE: float
-DIRECT_BYTES: int
-ACCEPT_PAUSE: float
 LOOPBACK: frozenset[str]
 
-class WorkerLoop(Waiter):
-    limits: Limits
-    requests: int
+class WorkerLoop(Service):
     def __init__(
         self,
         listener: socket.socket,
@@ -47,7 +39,5 @@ class WorkerLoop(Waiter):
     def step(self, timeout: float) -> None: ...
     def is_over(self) -> bool: ...
     def wait_time(self) -> float: ...
-    def resume(self, channel: Channel, exchange: Exchange) -> None: ...
-    def end_waiting(self, channel: Channel, exchange: Exchange) -> None: ...
 
 def release_memory() -> None: ...

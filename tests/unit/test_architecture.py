@@ -54,6 +54,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.adjust",),),
     (("fastcore.workers",),),
     (("fastcore.loop",), ("fastcore.client",)),
+    (("fastcore.service",), ("fastcore.acceptor",)),
     (("fastcore.channel",), ("fastcore.peers",)),
     (("fastcore.exchange",),),
     (("fastcore.wsgi",), ("fastcore.connection",)),
