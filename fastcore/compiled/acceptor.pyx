@@ -7,8 +7,8 @@ from libc.errno cimport (
 from fastcore.compiled.peers cimport Peers
 from fastcore.compiled.system cimport (
     AF_UNIX, EHOSTDOWN, ENONET, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLEXCLUSIVE, EPOLLIN, IPPROTO_TCP, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, TCP_NODELAY, accept4, close, epoll_ctl, epoll_event, now, setsockopt, sockaddr, sockaddr_storage,
-    socklen_t,
+    SHUT_WR, SOCK_NONBLOCK, TCP_NODELAY, accept4, close, epoll_ctl, epoll_event, has_input, now, setsockopt, shutdown,
+    sockaddr, sockaddr_storage, socklen_t,
 )
 
 import os
@@ -44,7 +44,11 @@ cdef class Acceptor:
         return 0
 
     cdef int leave(self) except -1:
-        """Be told of no more connections, nor try again."""
+        """Be told of no more connections, nor try again; of one that waits already, the other processes are told.
+
+        With EPOLLEXCLUSIVE this process alone may have been told of it. To shut down the sending side of a listening
+        socket, which never sends, has one effect: all that wait for it look again.
+        """
         cdef epoll_event event
         self.again = 0.0
         if not self.accepting:
@@ -52,6 +56,8 @@ cdef class Acceptor:
         self.accepting = False
         if epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.fd, &event) < 0:
             raise OSError(errno, os.strerror(errno))
+        if has_input(self.fd):
+            shutdown(self.fd, SHUT_WR)
         return 0
 
     cdef int take(self, bint* remote) except -2:

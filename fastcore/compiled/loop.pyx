@@ -30,7 +30,6 @@ cdef enum:
     EVENTS = 64              # taken from epoll at once
     ACCEPTS = 64             # connections taken before the others are looked at
     MAX_WAIT = 3600          # seconds of one epoll_wait()
-    PHASE_IDLE = 0
 
 ACCEPT_BATCH = ACCEPTS
 DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
@@ -187,7 +186,7 @@ cdef class WorkerLoop(Service):
         self.acceptor.leave()
         for channel in list(self.channels.values()):
             if not channel.closing:
-                channel.retiring = channel.current_phase() == PHASE_IDLE or channel.asked_values
+                channel.retiring = not channel.inbound or channel.asked_values
                 channel.announce_end()
                 channel.since = now()
                 self.sweep_period = min(self.sweep_period, DRAIN_GRACE)

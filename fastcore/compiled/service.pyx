@@ -243,7 +243,9 @@ cdef class Service(Waiter):
         if channel.has_work() and buffer_length(&channel.output) < self.output_buffer:
             self.runnable[channel.fd] = channel
         elif channel.closing and not channel.inbound and not buffer_length(&channel.output):
-            if channel.retiring and not channel.eof and not channel.failed and (channel.fresh or channel.told_end):
+            if channel.retiring and not channel.eof and not channel.failed and (
+                channel.told_end or channel.current_phase() == PHASE_PARAMS
+            ):
                 channel.fresh = True
             elif channel.draining and not channel.eof:
                 self.linger(channel)

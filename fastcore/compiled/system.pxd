@@ -104,6 +104,14 @@ cdef inline void await_ready(int fd, bint writable, double seconds) noexcept nog
     wanted.events = POLLIN | (POLLOUT if writable else 0)
     poll(&wanted, 1, <int>(seconds * 1000) + 1)
 
+
+cdef inline bint has_input(int fd) noexcept nogil:
+    """Whether there is input now: bytes, or on a listening socket a connection."""
+    cdef pollfd wanted
+    wanted.fd = fd
+    wanted.events = POLLIN
+    return poll(&wanted, 1, 0) > 0
+
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
     ssize_t pread(int fd, void* data, size_t length, long long offset)

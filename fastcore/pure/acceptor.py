@@ -54,11 +54,22 @@ class Acceptor:
             self._accepting = True
 
     def leave(self) -> None:
-        """Be told of no more connections, nor try again."""
+        """Be told of no more connections, nor try again; of one that waits already, the other processes are told.
+
+        With EPOLLEXCLUSIVE this process alone may have been told of it. To shut down the sending side of a listening
+        socket, which never sends, has one effect: all that wait for it look again.
+        """
         self.again = 0.0
         if self._accepting and self._epoll is not None:
             self._accepting = False
             self._epoll.unregister(self.fd)
+            poll = select.poll()
+            poll.register(self.fd, select.POLLIN)
+            if poll.poll(0):
+                try:
+                    self._listener.shutdown(socket.SHUT_WR)
+                except OSError:  # it is no listening socket any more
+                    pass
 
     def take(self) -> socket.socket | None:
         """One connection, non-blocking; None where epoll has to tell of the next."""

@@ -19,7 +19,7 @@ from fastcore.limits import DEFAULT_LIMITS, Limits
 from fastcore.log import Log, stderr_log
 from fastcore.pure.acceptor import Acceptor
 from fastcore.pure.channel import BODY_OVERDUE, OVERDUE, RETIRED, Channel
-from fastcore.pure.connection import IDLE, Overload
+from fastcore.pure.connection import Overload
 from fastcore.pure.exchange import NativeApplication
 from fastcore.pure.peers import Peers
 from fastcore.pure.service import Service
@@ -169,13 +169,13 @@ class WorkerLoop(Service):
     def _drain_idle(self) -> None:
         """Retire the kept connections: what their clients have sent before they knew is answered, then they are closed.
 
-        A connection that waits for a next request is not closed at once: the request may be on its way, and many
-        clients (nginx, HAProxy) repeat no POST. It is answered and closed, or closed after DRAIN_GRACE seconds.
+        A connection that waits for a request, the next or the first, is not closed at once: it may be on its way, and
+        many clients (nginx, HAProxy) repeat no POST. It is answered and closed, or closed after DRAIN_GRACE seconds.
         """
         self._acceptor.leave()
         for channel in list(self._channels.values()):
             if not channel.closing:
-                channel.retiring = channel.phase == IDLE or channel.asked_values
+                channel.retiring = not channel.active_requests or channel.asked_values
                 channel.announce_end()
                 channel.since = time.monotonic()
                 self._sweep_period = min(self._sweep_period, DRAIN_GRACE)

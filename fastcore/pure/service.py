@@ -284,7 +284,8 @@ class Service:
         if (channel.ready or channel.answering) and len(channel.unsent) < self.limits.output_buffer:
             self._runnable[channel.fd] = channel
         elif channel.closing and not channel.active_requests and not channel.unsent:
-            if channel.retiring and not channel.eof and not channel.failed and (channel.fresh or channel.told_end):
+            awaited = channel.told_end or channel.phase == PHASE_PARAMS
+            if channel.retiring and awaited and not channel.eof and not channel.failed:
                 channel.fresh = True
             elif channel.input_pending and not channel.eof:
                 self._linger(channel)

@@ -15,14 +15,20 @@ from fcgi_server import read_to_end
 class LoopThread:
     """Serves `application` on a unix socket until the `with` block ends; `error` is what run() raised.
 
-    A loop that ended by itself is no mistake here: the test looks at `error` and `alive`.
+    A loop that ended by itself is no mistake here: the test looks at `error` and `alive`. With `listener` it shares
+    that socket with others.
     """
 
-    def __init__(self, twin: Any, application: Any, directory: Path, **options: Any) -> None:
+    def __init__(
+        self, twin: Any, application: Any, directory: Path, *, listener: socket.socket | None = None, **options: Any
+    ) -> None:
         self.path = directory / f"loop{len(list(directory.iterdir()))}"
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(str(self.path))
-        self.listener.listen(64)
+        if listener is None:
+            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.listener.bind(str(self.path))
+            self.listener.listen(64)
+        else:
+            self.listener = listener.dup()
         self.said: list[str] = []
         options.setdefault("log", self.said.append)
         self.loop = twin.loop.WorkerLoop(self.listener, application, **options)

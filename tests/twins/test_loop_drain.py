@@ -1,8 +1,13 @@
-"""A worker that drains loses no request that a front end has begun on a kept connection before it knew."""
+"""A worker that ends loses no request, neither one that was on its way nor one of whose connection it was told."""
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 import wire
@@ -52,6 +57,32 @@ def test_60_a_request_that_was_on_its_way_when_the_drain_began_is_answered(loop)
         loop.join()
 
 
+@pytest.mark.parametrize("begun", [0, 3])
+def test_60_a_first_request_that_was_on_its_way_when_the_drain_began_is_answered(loop, begun):
+    """Its connection was taken; a front end that has it closed before an answer says 502, and repeats nothing."""
+    request = wire.request(1, b"late", flags=0)
+    with loop.connect() as sock:
+        sock.sendall(request[:begun])
+        while not loop.loop.connections:
+            time.sleep(0.001)
+        drain(loop)
+        time.sleep(0.05)  # so that the drain has begun; it may as well come later
+        sock.sendall(request[begun:])
+        assert read_answer(sock).body == b"late"
+        loop.join()
+
+
+@pytest.mark.parametrize("begun", [0, 3])
+def test_60_a_connection_on_which_nothing_begins_does_not_put_off_the_end(loop, begun):
+    with loop.connect() as sock:
+        sock.sendall(wire.request()[:begun])
+        while not loop.loop.connections:
+            time.sleep(0.001)
+        drain(loop)
+        assert sock.recv(1) == b""
+        loop.join()
+
+
 def test_60_a_kept_connection_that_brings_nothing_more_is_closed(loop):
     with used(loop) as sock:
         drain(loop)
@@ -81,3 +112,52 @@ def test_60_no_byte_unasked_to_a_client_that_has_not_asked(loop):
         sock.shutdown(socket.SHUT_WR)
         assert sock.recv(1) == b""
         loop.join()
+
+
+# A connection of which the kernel has told one worker of several (EPOLLEXCLUSIVE), which ends
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def shared(request, tmp_path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX if request.param == "unix" else socket.AF_INET) as listener:
+        listener.bind(str(tmp_path / "shared") if request.param == "unix" else ("127.0.0.1", 0))
+        listener.listen(64)
+        yield listener
+
+
+def connect_and(end, listener: socket.socket) -> socket.socket:
+    """Connect and call `end` before any other thread runs Python: who is woken by the connection finds it is over."""
+    sock = socket.socket(listener.family)
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        address = struct.pack("=H", socket.AF_UNIX) + name.encode() + b"\0"
+    else:
+        address = struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", name[1], socket.inet_aton(name[0]))
+    connect = ctypes.PyDLL(None, use_errno=True).connect  # it keeps the interpreter to itself
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(30.0)
+    try:
+        assert connect(sock.fileno(), address, len(address)) == 0, ctypes.get_errno()
+        end()
+    finally:
+        sys.setswitchinterval(interval)
+    sock.settimeout(20.0)
+    return sock
+
+
+@pytest.mark.parametrize("how", ["drain", "stop"])
+def test_a_connection_that_woke_a_worker_that_ends_is_served_by_another(twin, tmp_path, shared, how):
+    """The kernel wakes who has waited longest; whoever leaves the queue has to tell the others."""
+    for _ in range(10):
+        with LoopThread(twin, lambda request: b"first", tmp_path, listener=shared) as first:
+            with connect_and(lambda: None, shared) as sock:
+                sock.sendall(wire.request(flags=0))
+                assert read_answer(sock).body == b"first"
+            with LoopThread(twin, lambda request: b"second", tmp_path, listener=shared) as second:
+                while second.loop.fileno() < 0:
+                    time.sleep(0.001)
+                time.sleep(0.01)  # so that it waits; where it does not yet, it needs not be told
+                with connect_and(getattr(first.loop, how), shared) as sock:
+                    first.join()
+                    sock.sendall(wire.request(flags=0))
+                    assert read_answer(sock).body == b"second"
