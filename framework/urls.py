@@ -106,6 +106,10 @@ class URLTable:
             for route in self._router.routes
         ]
 
+    def handlers(self) -> list[Any]:
+        """The handlers of the table in its order."""
+        return [route.target.handler for route in self._router.routes]
+
     def __len__(self) -> int:
         return len(self._router.routes)
 

@@ -22,7 +22,10 @@ PROBLEM: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 
-COMMANDS: Final = ("check", "setup", "run", "dev", "status", "doctor", "reload", "stop", "urls", "config", "remove")
+COMMANDS: Final = (
+    *("check", "setup", "run", "dev", "status", "doctor", "reload", "stop"),
+    *("urls", "types", "config", "remove"),
+)
 """All commands, in the order in which a newcomer meets them."""
 
 _EXAMPLES: Final = """\

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -31,7 +32,7 @@ LISTEN_FD = 3
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LIBRARIES = (os.path.join(_ROOT, "framework", ""), os.path.join(_ROOT, "fastcore", ""))
 
-USAGE = "usage: python -m framework.process.backend [NAME] [--spec FILE] [--bind ADDRESS] [--describe]"
+USAGE = "usage: python -m framework.process.backend [NAME] [--spec FILE] [--bind ADDRESS] [--describe [--types]]"
 
 
 class BackendError(Exception):
@@ -50,6 +51,7 @@ class Options(NamedTuple):
     spec: str | None = None
     bind: str | None = None
     describe: bool = False
+    types: bool = False
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         name = spec.backend
         _prove(spec)
         if options.describe:
-            _describe(spec)
+            _describe(spec, _types_of if options.types else _table_of)
         else:
             _serve(spec, options.bind, notify_address)
     except BackendError as error:
@@ -80,8 +82,8 @@ def _options(arguments: list[str]) -> Options:
     for word in words:
         if word in ("--spec", "--bind"):
             chosen[word[2:]] = next(words, None) or _usage()
-        elif word == "--describe":
-            chosen["describe"] = True
+        elif word in ("--describe", "--types"):
+            chosen[word[2:]] = True
         elif word.startswith("-") or "name" in chosen:
             _usage()
         else:
@@ -152,13 +154,13 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
         raise BackendError(str(error)) from None
 
 
-def _describe(spec: Spec) -> None:
+def _describe(spec: Spec, rows_of: Callable[[Any], list[dict[str, Any]]]) -> None:
     import json
 
     _keep_from_application(spec)
     try:
         application = load_application(spec)
-        _write_table(_table_of(application) if _mount(application, spec) else [], spec)
+        _write_table(rows_of(application) if _mount(application, spec) else [], spec)
     except BackendError as error:
         _write_pipe(json.dumps({"error": str(error)}).encode(), spec)
         raise
@@ -340,6 +342,16 @@ def _check_health(application: Any, spec: Spec) -> None:
 def _table_of(application: Any) -> list[dict[str, Any]]:
     table: list[dict[str, Any]] = application.urls.describe()
     return table
+
+
+def _types_of(application: Any) -> list[dict[str, Any]]:
+    """The TypeScript declarations of each Proxy of the URL table, in place of the handler's name."""
+    rows = []
+    for row, handler in zip(application.urls.describe(), application.urls.handlers(), strict=True):
+        declarations = getattr(handler, "declarations", None)
+        if declarations is not None:
+            rows.append({**row, "handler": declarations()})
+    return rows
 
 
 def _write_table(table: list[dict[str, Any]], spec: Spec) -> None:

@@ -26,7 +26,7 @@ from framework.process.view import ViewError
 if TYPE_CHECKING:
     from framework.site.schema import Site
 
-__all__ = ["IMPORT_TIMEOUT", "url_tables"]
+__all__ = ["IMPORT_TIMEOUT", "proxy_types", "url_tables"]
 
 IMPORT_TIMEOUT = 30.0
 """Seconds that an application may take to be imported."""
@@ -49,10 +49,18 @@ def url_tables(site: Site, names: Iterable[str] | None = None) -> dict[str, Tabl
     return {name: _table_of(site, name) for name in (site.backends if names is None else names)}
 
 
-def _table_of(site: Site, name: str) -> Table | str:
+def proxy_types(site: Site) -> dict[str, Table | str]:
+    """For each back end its remote functions' TypeScript declarations, or the text of what keeps it from telling them.
+
+    The rows are those of `url_tables` whose handler is a `framework.rpc.Proxy`; "handler" is its proxy.d.ts.
+    """
+    return {name: _table_of(site, name, "--types") for name in site.backends}
+
+
+def _table_of(site: Site, name: str, *words: str) -> Table | str:
     try:
         part = backend_part(site, site.backends[name], describe=True)
-        return _parse(*_import(site, part))
+        return _parse(*_import(site, replace(part, argv=(*part.argv, *words))))
     except (LaunchError, PartsError, PrivilegeError, SandboxError, ViewError) as error:
         return str(error)
 
@@ -115,8 +123,12 @@ def _parse(data: bytes, said: str) -> Table | str:
     if isinstance(value, dict) and isinstance(value.get("error"), str):
         return printable(value["error"])[:MAX_ERROR_CHARACTERS]
     if isinstance(value, list) and all(_is_row(row) for row in value):
-        return [{key: text and printable(text) for key, text in row.items()} for row in value]
+        return [{key: text and _printable(text) for key, text in row.items()} for row in value]
     return "its URL table has not the form [{pattern, handler, name}]"
+
+
+def _printable(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _is_row(row: object) -> bool:

@@ -98,6 +98,30 @@ class RemoteFunction:
             if not answer:
                 raise HTTPError(403, f"You may not call {self.name}.")
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether it has ``*args``."""
+        return self._extra_positional
+
+    def parameters(self) -> list[tuple[Parameter, Any]]:
+        """What callers may pass: each parameter with its annotation as an object."""
+        return [(parameter, self._signature.resolve(parameter)) for parameter in self._open]
+
+    def returns(self) -> Any:
+        """The annotation of the result as an object; Any where there is none or it names what is not there."""
+        function: Any = self.function
+        while hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        if not hasattr(function, "__code__") and not hasattr(function, "__func__"):
+            function = type(function).__call__
+        annotation = getattr(function, "__annotations__", {}).get("return", Any)
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, self._signature.namespace)  # noqa: S307 (the programmer's own annotation)
+            except Exception:
+                return Any
+        return annotation
+
     def describe(self) -> str:
         """What its callers could notice a change of, as text."""
         shown = [f"{p.name}: {p.annotation!r} = {p.default!r} {p.positional} {p.keyword}" for p in self._open]

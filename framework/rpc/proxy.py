@@ -114,7 +114,17 @@ class Proxy:
         """
         return f"{request.get_url(self)}?{self.version}.mjs"
 
+    def declarations(self) -> str:
+        """The TypeScript declarations of the module, as GET gives them at ``?proxy.d.ts``."""
+        from framework.rpc.typescript import make_declarations
+
+        return make_declarations(self.functions)
+
     def _answer_module(self, request: Request) -> Response:
+        if request.source.get("QUERY_STRING") == "proxy.d.ts":
+            response = Response(self.declarations().encode(), content_type="text/plain; charset=utf-8")
+            response.add_header("X-Content-Type-Options", "nosniff")
+            return response
         module, version = self._made()
         response = Response(module, content_type="text/javascript; charset=utf-8")
         asked_for = request.source.get("QUERY_STRING") == f"{version}.mjs"

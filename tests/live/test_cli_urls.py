@@ -46,9 +46,11 @@ def folder() -> Iterator[Path]:
     path.chmod(0o755)
     (path / "good.py").write_text(
         "from framework import App\n"
+        "from framework.rpc import Proxy\n"
+        "def load(core: int = 0) -> float:\n    'The load of a core.'\n    return 1.0\n"
         "def overview(request): return 'x'\n"
         "def disk(request, id): return id\n"
-        "app = App([(r'/$', overview, 'overview'), (r'/disk/(?P<id>[0-9]+)$', disk)])\n"
+        "app = App([(r'/$', overview, 'overview'), (r'/disk/(?P<id>[0-9]+)$', disk), (r'/rpc$', Proxy([load]))])\n"
     )
     (path / "plain.py").write_text("def app(environ, start_response): return []\n")
     (path / "bad.py").write_text("import nothing_of_this_name\n")
@@ -57,8 +59,8 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def sitectl(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "framework.cli", "urls", *arguments, str(folder)]
+def sitectl(folder: Path, *arguments: str, word: str = "urls") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "framework.cli", word, *arguments, str(folder)]
     environment = os.environ | {"XDG_STATE_HOME": str(folder / "state"), "XDG_RUNTIME_DIR": str(folder)}
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment)
 
@@ -80,3 +82,14 @@ def test_an_application_that_cannot_be_imported_is_named_and_the_others_are_show
     assert "nothing_of_this_name" in report["errors"]["bad"]
     assert "sitectl: back end bad:" in done.stderr
     assert {route["backend"] for route in report["routes"]} == {None, "good", "plain", "bad"}
+
+
+def test_the_types_of_remote_functions_are_told_by_each_back_end(folder: Path) -> None:
+    done = sitectl(folder, word="types")
+    assert done.returncode == 1
+    assert "back end bad:" in done.stderr
+    assert "// good.d.ts: /rpc$ of back end good\n" in done.stdout
+    assert "  /** The load of a core. */\n  load(core?: number | bigint): Call<number>;\n" in done.stdout
+    written = sitectl(folder, "--into", str(folder / "types"), word="types")
+    assert written.stdout.split() == [str(folder / "types" / "good.d.ts")]
+    assert "export default functions;" in (folder / "types" / "good.d.ts").read_text()
