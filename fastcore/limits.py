@@ -26,9 +26,9 @@ class Limits:
     params_count: int = 1000
     """Name-value pairs of one request; over it the client gets 431."""
     body: int = 64 * MIB
-    """Bytes of one request's body; over it the client gets 413."""
+    """Bytes of one request's body, or of a filter's file; over it the client gets 413."""
     body_memory: int = 256 * KIB
-    """Bytes of one body kept in memory; what is longer goes to an unnamed temporary file."""
+    """Bytes of one body kept in memory; what is longer goes to an unnamed temporary file, or gets 507."""
     connections: int = 1000
     """Connections open in one worker; further ones wait in the listener's queue."""
     requests_per_connection: int = 100

@@ -20,6 +20,12 @@ def pieces():
     forever()
 
 
+def three_pieces():
+    for piece in (b"1", b"2", b"3"):
+        time.sleep(0.75)
+        yield piece
+
+
 def native(request):
     match request.get("PATH_INFO", "/"):
         case "/forever":
@@ -43,6 +49,8 @@ def native(request):
             return b"%d times" % len(SEEN)
         case "/pieces":
             return 200, [], pieces()
+        case "/three-pieces":
+            return 200, [], three_pieces()
         case "/empty-pieces":
             return 200, [], iter(forever, None)
         case "/own":
