@@ -66,7 +66,7 @@ def _read_body(request: Any, limits: Limits) -> int:
     """Take the body from standard input; returns the status with which to refuse it, or 0.
 
     RFC 3875 §4.2: there is one only where CONTENT_LENGTH says so. A front end that hands on a body of unknown length
-    says HTTP_TRANSFER_ENCODING, and ends it by the end of the file.
+    says HTTP_TRANSFER_ENCODING or CONTENT_LENGTH=-1, and ends it by the end of the file.
     """
     left: int = request.content_length
     if left == -2:
@@ -74,7 +74,7 @@ def _read_body(request: Any, limits: Limits) -> int:
     if left > limits.body:
         return 413
     if left < 0:
-        if not request.get("HTTP_TRANSFER_ENCODING"):
+        if not (request.get("HTTP_TRANSFER_ENCODING") or request.get("CONTENT_LENGTH")):
             request.finish_body()
             return 0
         left = limits.body + 1

@@ -20,6 +20,7 @@ cdef class Request:
     cdef readonly bint keep_connection
     cdef readonly long long content_length  # bytes; CONTENT_LENGTH, or what was received; -1 unknown, -2 nonsense
     cdef readonly bint waits_for_body
+    cdef readonly bint undeclared           # it waits for a body of which no length was named
     cdef bint is_head                       # the method is HEAD: its answer has no body
     cdef readonly long long data_length     # bytes; FCGI_DATA_LENGTH; -1 unknown, -2 nonsense
     cdef readonly long long data_last_modified  # seconds since 1970; -1 unknown

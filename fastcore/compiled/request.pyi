@@ -14,6 +14,7 @@ class Request:
     keep_connection: bool
     content_length: int
     waits_for_body: bool
+    undeclared: bool
     data_length: int
     data_last_modified: int
     def __init__(self, request_id: int, role: int, keep_connection: bool, raw_params: bytes) -> None: ...

@@ -61,7 +61,8 @@ cdef class Request:
 
     `request_id`, `role` and `keep_connection` come from BEGIN_REQUEST; `content_length` is CONTENT_LENGTH, or the
     number of bytes received where the client named none; `body` is a binary file at position 0. Where the body is
-    shorter than `content_length`, the client broke it off.
+    shorter than `content_length`, the client broke it off. `undeclared` says that there is a body to read of which no
+    length was named: CONTENT_LENGTH is missing, empty or "-1".
 
     A filter (FastCGI 1.0 §6.4) has a file besides: `data` like `body`, `data_received` bytes of it; the front end
     announces `data_length` bytes, last changed at `data_last_modified` (seconds since 1970), each -1 where it does not.
@@ -85,6 +86,8 @@ cdef class Request:
             free(self.pairs)
 
     cdef int setup(self, int request_id, int role, bint keep_connection, bytes raw) except -1:
+        cdef Cursor declared
+        cdef bint says_unknown = False
         self.request_id = request_id
         self.role = role
         self.keep_connection = keep_connection
@@ -93,11 +96,17 @@ cdef class Request:
         self.raw = raw
         self.length_index = self.method_index = self.coding_index = -1
         self.read_pairs()
-        self.content_length = content_length_of(self.value_at(self.length_index))
+        declared = self.value_at(self.length_index)
+        self.content_length = content_length_of(declared)
+        # Caddy's way to say that it does not know: a chunked upload, or any request over HTTP/3 without a length
+        if self.content_length == -2 and declared.left == 2 and memcmp(declared.at, b"-1", 2) == 0:
+            self.content_length = -1
+            says_unknown = role != protocol.AUTHORIZER
         self.data_length = self.data_last_modified = -1
         if role != protocol.RESPONDER:
             self.setup_role()
-        self.waits_for_body = self.wants_body()
+        self.waits_for_body = self.wants_body() or says_unknown
+        self.undeclared = self.waits_for_body and self.content_length < 0
         return 0
 
     cdef int setup_role(self) except -1:

@@ -173,6 +173,15 @@ cdef str scheme_of(https):
     return "https" if https.lower() in ("on", "1") else "http"
 
 
+cdef int declare_length(dict environ, Request request) except -1:
+    """What has come whole is counted: many applications read no more than CONTENT_LENGTH says."""
+    if request.content_length >= 0:
+        environ["CONTENT_LENGTH"] = str(request.content_length)
+    else:
+        environ.pop("CONTENT_LENGTH", None)
+    return 0
+
+
 cdef int add_role(dict environ, Request request) except -1:
     """What an authorizer or a filter has besides."""
     if request.role in ROLE_NAMES:
@@ -210,6 +219,8 @@ cdef class WSGIAdapter:
         environ = PyDict_Copy(template.environ)
         PyDict_SetItem(environ, "wsgi.input", request.body)
         PyDict_SetItem(environ, "wsgi.errors", errors)
+        if request.undeclared:
+            declare_length(environ, request)
         if request.role != protocol.RESPONDER:
             add_role(environ, request)
         return environ
@@ -230,6 +241,7 @@ cdef class WSGIAdapter:
         environ["wsgi.version"] = WSGI_VERSION
         environ["wsgi.url_scheme"] = scheme_of(environ.get("HTTPS", "off"))
         environ["wsgi.input"] = None
+        environ["wsgi.input_terminated"] = True
         environ["wsgi.errors"] = None
         environ["wsgi.multithread"] = False
         environ["wsgi.multiprocess"] = bool(self.multiprocess)

@@ -33,7 +33,8 @@ class Request:
 
     `request_id`, `role` and `keep_connection` come from BEGIN_REQUEST; `content_length` is CONTENT_LENGTH, or the
     number of bytes received where the client named none; `body` is a binary file at position 0. Where the body is
-    shorter than `content_length`, the client broke it off.
+    shorter than `content_length`, the client broke it off. `undeclared` says that there is a body to read of which no
+    length was named: CONTENT_LENGTH is missing, empty or "-1".
 
     A filter (FastCGI 1.0 §6.4) has a file besides: `data` like `body`, `data_received` bytes of it; the front end
     announces `data_length` bytes, last changed at `data_last_modified` (seconds since 1970), each -1 where it does not.
@@ -55,14 +56,18 @@ class Request:
             for pair in parse_pairs(raw_params)
             if pair[0] != b"HTTP_PROXY"  # CVE-2016-5385: a header never sets a proxy
         )
-        self.content_length = parse_content_length(self._find(b"CONTENT_LENGTH") or b"")
+        declared = self._find(b"CONTENT_LENGTH") or b""
+        # Caddy's way to say that it does not know: a chunked upload, or any request over HTTP/3 without a length
+        says_unknown = declared == b"-1" and role != AUTHORIZER
+        self.content_length = -1 if says_unknown else parse_content_length(declared)
         self.data_length = self.data_last_modified = -1
         if role == AUTHORIZER:
             self.content_length = 0
         elif role == FILTER:
             self.data_length = parse_content_length(self._find(b"FCGI_DATA_LENGTH") or b"")
             self.data_last_modified = max(parse_content_length(self._find(b"FCGI_DATA_LAST_MOD") or b""), -1)
-        self.waits_for_body = self._waits_for_body()
+        self.waits_for_body = says_unknown or self._waits_for_body()
+        self.undeclared = self.waits_for_body and self.content_length < 0
         self._environ: dict[str, str] | None = None
         self._body: Any = None
         self._data: Any = None

@@ -145,11 +145,14 @@ class WSGIAdapter:
         environ["wsgi.version"] = (1, 0)
         environ["wsgi.url_scheme"] = "https" if environ.get("HTTPS", "off").lower() in ("on", "1") else "http"
         environ["wsgi.input"] = request.body
+        environ["wsgi.input_terminated"] = True
         environ["wsgi.errors"] = ErrorStream(request)
         environ["wsgi.multithread"] = False
         environ["wsgi.multiprocess"] = self._multiprocess
         environ["wsgi.run_once"] = False
         environ["wsgi.file_wrapper"] = FileWrapper
+        if request.undeclared:
+            _declare_length(environ, request)
         if request.role == FILTER:
             environ["fastcore.data"] = request.data
         return environ
@@ -168,6 +171,14 @@ class WSGIAdapter:
             getattr(result, "close", _nothing)()
             raise
         return response
+
+
+def _declare_length(environ: dict[str, Any], request: Any) -> None:
+    """What has come whole is counted: many applications read no more than CONTENT_LENGTH says."""
+    if request.content_length >= 0:
+        environ["CONTENT_LENGTH"] = str(request.content_length)
+    else:
+        environ.pop("CONTENT_LENGTH", None)
 
 
 _SETTLED = (list, tuple, FileWrapper, FileBody)  # where no code of the application runs any more

@@ -39,7 +39,9 @@ def test_line_37_short_stdin_is_visible_and_long_stdin_cut(connection):
     assert long[1:] == [("body", 2, b"eight "), ("BodyEnded", 2)]
 
 
-@pytest.mark.parametrize("length", ["-1", "1,2", "+5", " 5", "5 ", "0x10", "1e3", "5\xb2", "9" * 19, "9" * 400])
+@pytest.mark.parametrize(
+    "length", ["-2", "-1 ", "-01", "1,2", "+5", " 5", "5 ", "0x10", "1e3", "5\xb2", "9" * 19, "9" * 400]
+)
 def test_line_38_nonsense_content_length_is_refused(connection, length):
     parameters = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length}
     assert story(feed(connection, wire.begin() + wire.params(1, parameters) + wire.stdin(1, b"x"))) == [
@@ -57,14 +59,27 @@ def test_line_38_body_over_the_limit_is_refused_before_it_is_read(twin):
 
 def test_line_38_undeclared_body_over_the_limit_is_refused(twin):
     limits = Limits(body=1000)
-    for size, refused in ((1000, False), (1001, True)):
-        data = wire.begin() + wire.params(1, {"REQUEST_METHOD": "POST"}) + wire.stdin(1, bytes(size), chunk=100)
-        told = story(feed(twin.connection.Connection(limits), data))
-        assert (("refused", 1, 413) in told) is refused
-        assert (("BodyEnded", 1) in told) is not refused
+    for length in ({}, {"CONTENT_LENGTH": "-1"}):
+        for size, refused in ((1000, False), (1001, True)):
+            post = {"REQUEST_METHOD": "POST"} | length
+            data = wire.begin() + wire.params(1, post) + wire.stdin(1, bytes(size), chunk=100)
+            told = story(feed(twin.connection.Connection(limits), data))
+            assert (("refused", 1, 413) in told) is refused
+            assert (("BodyEnded", 1) in told) is not refused
 
 
-@pytest.mark.parametrize(("length", "status"), [("-1", 400), ("1,2", 400), ("99999999999", 413)])
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+def test_line_38_length_of_minus_one_is_unknown_and_the_body_is_what_comes(connection, method):
+    """Caddy says so of what is chunked, and over HTTP/3 of every request without a length."""
+    parameters = {"REQUEST_METHOD": method, "CONTENT_LENGTH": "-1"}
+    for number, body in ((1, b""), (2, b"body")):
+        events = feed(connection, wire.begin(number) + wire.params(number, parameters))
+        assert [entry[0] for entry in story(events)] == ["request"], "it waits for the end of STDIN"
+        told = story(feed(connection, wire.stdin(number, body)))
+        assert told == [("body", number, body)] * bool(body) + [("BodyEnded", number)]
+
+
+@pytest.mark.parametrize(("length", "status"), [("-2", 400), ("-11", 400), ("1,2", 400), ("99999999999", 413)])
 def test_line_38_bad_content_length_never_reaches_the_application(server, length, status):
     answer = server.ask(
         wire.begin(flags=0)
@@ -112,7 +127,7 @@ def test_line_41_slow_reader_costs_one_bounded_buffer_and_others_go_on(start, tm
             assert server.ask(PATH_INFO="/hello").body == b"hello"
         assert resident(server) < 100_000, "KiB with 200 MB to send"
         assert not closed.exists()
-    server.wait_for(closed.exists, "close() of the body")
+    server.wait_for(lambda: closed.exists() and closed.read_text(), "close() of the body")
     assert closed.read_text() == "closed\n"
 
 
@@ -140,8 +155,8 @@ def test_line_37_application_sees_that_stdin_was_short_and_not_what_was_too_long
 
 
 def test_line_38_body_of_undeclared_length_arrives_whole(server):
-    """Apache sends a chunked body without CONTENT_LENGTH."""
-    for length in ({}, {"CONTENT_LENGTH": ""}):
+    """Apache sends a chunked body without CONTENT_LENGTH, Caddy with "-1"."""
+    for length in ({}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "-1"}):
         with server.connect() as sock:
             post = {"REQUEST_METHOD": "POST", "PATH_INFO": "/echo"} | length
             sock.sendall(wire.begin() + wire.params(1, post) + wire.stdin(1, b"chunked upload", chunk=3))

@@ -26,6 +26,7 @@ def describe(request: Any) -> tuple[Any, ...]:
         request.keep_connection,
         request.content_length,
         request.waits_for_body,
+        request.undeclared,
         request.data_length,
         request.data_last_modified,
         request.params,

@@ -78,14 +78,15 @@ def test_body_is_not_waited_for_without_a_length(run):
         os.close(writing)
 
 
-def test_body_of_unknown_length_ends_with_the_input(run):
-    done = run("lines", b"one\ntwo", REQUEST_METHOD="POST", HTTP_TRANSFER_ENCODING="chunked")
+@pytest.mark.parametrize("unknown", [{"HTTP_TRANSFER_ENCODING": "chunked"}, {"CONTENT_LENGTH": "-1"}])
+def test_body_of_unknown_length_ends_with_the_input(run, unknown):
+    done = run("lines", b"one\ntwo", REQUEST_METHOD="POST", **unknown)
     assert eval(head_and_body(done)[1]) == (b"one\n", b"tw", [b"o"])
 
 
 @pytest.mark.parametrize(
     ("length", "status"),
-    [("nonsense", b"400 Bad Request"), ("-1", b"400 Bad Request"), ("9" * 12, b"413 Content Too Large")],
+    [("nonsense", b"400 Bad Request"), ("-2", b"400 Bad Request"), ("9" * 12, b"413 Content Too Large")],
 )
 def test_bad_lengths_are_refused_before_the_application_runs(run, length, status):
     done = run("boom", REQUEST_METHOD="POST", CONTENT_LENGTH=length)

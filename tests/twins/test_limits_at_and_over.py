@@ -548,5 +548,5 @@ def test_every_limit_is_in_the_table_and_has_a_test_at_it_and_one_over():
     for name in names:
         assert f"test_at_{name}" in tests
         assert any(test == f"test_over_{name}" or test.startswith(f"test_over_{name}_") for test in tests), name
-    about = re.compile(r"test_(at|over)_(%s)(_|$)" % "|".join(names))
+    about = re.compile(rf"test_(at|over)_({'|'.join(names)})(_|$)")
     assert not [test for test in tests if not about.match(test) and not test.startswith("test_every_limit")]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastcore import implementation
+from fastcore.limits import DEFAULT_LIMITS
 
 PURE = implementation.twin("pure")
 NAMES = st.sampled_from(
@@ -22,9 +23,10 @@ NAMES = st.sampled_from(
         "",
         "wsgi.version",
         "wsgi.url_scheme",
+        "CONTENT_LENGTH",
     ]
 )
-VALUES = st.sampled_from(["GET", "on", "ON", "off", "1", "", "/a", "/b", "é"])
+VALUES = st.sampled_from(["GET", "-1", "on", "ON", "off", "1", "", "/a", "/b", "é"])
 PARAMETERS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
 
 
@@ -71,6 +73,28 @@ def test_many_shapes_of_requests_are_not_all_kept(twin):
     for number in range(1000):
         assert one.environ(request(twin, [(f"NAME_{number}", "x" * 1000)]))[f"NAME_{number}"] == "x" * 1000
         assert one.environ(request(twin, [("A", str(number))]))["A"] == str(number)
+
+
+@pytest.mark.parametrize("unknown", [[], [("CONTENT_LENGTH", "")], [("CONTENT_LENGTH", "-1")]])
+def test_body_of_unknown_length_is_counted_or_said_to_end(twin, unknown):
+    """Many applications read CONTENT_LENGTH bytes, others to the end where wsgi.input_terminated lets them."""
+    one = adapter(twin)
+    for _ in range(3):  # the second time from a template
+        whole = request(twin, [("REQUEST_METHOD", "POST"), *unknown])
+        whole.store_body(b"seven b", DEFAULT_LIMITS)
+        whole.finish_body()
+        environ = one.environ(whole)
+        assert (environ["CONTENT_LENGTH"], environ["wsgi.input_terminated"]) == ("7", True)
+        assert environ["wsgi.input"].read() == b"seven b"
+        coming = request(twin, [("REQUEST_METHOD", "POST"), *unknown])
+        coming.stream_body(twin.stream.StreamBody(-1, 1000))
+        environ = one.environ(coming)
+        assert ("CONTENT_LENGTH" in environ, environ["wsgi.input_terminated"]) == (False, True)
+        declared = request(twin, [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "9")])
+        assert one.environ(declared)["CONTENT_LENGTH"] == "9"
+        bodiless = [("REQUEST_METHOD", "GET"), *unknown]
+        if unknown and unknown[0][1] == "":
+            assert one.environ(request(twin, bodiless))["CONTENT_LENGTH"] == ""
 
 
 def test_adapter_takes_requests_only(twin):
