@@ -10,61 +10,21 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
-from front_ends import APACHE, LIGHTTPD, FrontEnd, Site, apache, lighttpd, stop
+from front_ends import AUTHORIZERS, Site, stop
 from http_talk import ask
 
 SERVER = ["-m", "fastcore", "--bind", "fd:0", "--interface", "native", "--role", "authorizer"]
 SERVER += ["--path", "tests/support", "applications:authorizer"]
 
-BEHIND_LIGHTTPD = FrontEnd(
-    "lighttpd",
-    "lighttpd",
-    lighttpd,
-    """\
-fastcgi.server = ("/" => (
-    ("socket" => "@AUTH@", "mode" => "authorizer", "check-local" => "disable"),
-    ("socket" => "/run/app.sock", "check-local" => "disable", "fix-root-scriptname" => "enable")
-))
-""",
-    LIGHTTPD,
-)
-
-BEHIND_APACHE = FrontEnd(
-    "apache",
-    "apache2",
-    apache,
-    """\
-LoadModule env_module @MODULES@/mod_env.so
-LoadModule authn_core_module @MODULES@/mod_authn_core.so
-LoadModule authz_user_module @MODULES@/mod_authz_user.so
-LoadModule auth_basic_module @MODULES@/mod_auth_basic.so
-LoadModule authnz_fcgi_module @MODULES@/mod_authnz_fcgi.so
-LoadModule proxy_module @MODULES@/mod_proxy.so
-LoadModule proxy_fcgi_module @MODULES@/mod_proxy_fcgi.so
-AuthnzFcgiDefineProvider authn python fcgi://127.0.0.1:@AUTH@/
-<Location "/">
-    AuthType Basic
-    AuthName "test"
-    AuthBasicProvider python
-    Require valid-user
-</Location>
-ProxyPass "/" "unix:/run/app.sock|fcgi://localhost/"
-ProxyFCGISetEnvIf "true" PATH_INFO "%{reqenv:SCRIPT_NAME}"
-ProxyFCGISetEnvIf "true" SCRIPT_NAME ""
-""",
-    APACHE,
-)
-
 
 @contextmanager
-def authorized(front_end, listener, where):
-    """The site behind the front end, and an authorizer on `listener` before it."""
+def authorized(front_end, listener, places):
+    """The site behind the front end, and an authorizer on `listener` before it; `places` says where that is."""
     if not shutil.which(front_end.program, path=os.environ["PATH"] + ":/usr/sbin"):
         pytest.skip(f"needs {front_end.program} (scripts/debian-packages.sh)")
-    site = Site(replace(front_end, essentials=front_end.essentials.replace("@AUTH@", where)), os.environ, "")
+    site = Site(front_end, os.environ, "", places=places)
     with site._log_path.open("ab") as log:
         process = subprocess.Popen([sys.executable, *SERVER], stdin=listener, stdout=log, stderr=log)
     try:
@@ -83,14 +43,16 @@ def behind_lighttpd(tmp_path_factory):
         listener.bind(str(folder / "auth.sock"))
         (folder / "auth.sock").chmod(0o666)
         listener.listen(64)
-        with authorized(BEHIND_LIGHTTPD, listener, str(folder / "auth.sock")) as site:
+        with authorized(
+            AUTHORIZERS["lighttpd-authorizer"], listener, {"/run/auth.sock": str(folder / "auth.sock")}
+        ) as site:
             yield site
 
 
 @pytest.fixture(scope="module")
 def behind_apache():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        with authorized(BEHIND_APACHE, listener, str(listener.getsockname()[1])) as site:
+        with authorized(AUTHORIZERS["apache-authorizer"], listener, {"9001": str(listener.getsockname()[1])}) as site:
             yield site
 
 
@@ -119,6 +81,13 @@ def test_52_lighttpd_shows_the_refusal_of_the_authorizer(behind_lighttpd):
     assert (answer.status, answer.body) == (401, b"who are you?")
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="test"'
     assert answer.headers["X-Own"] == "1"
+
+
+def test_early_refusal_of_an_upload_passes_behind_an_authorizer(behind_lighttpd, behind_apache):
+    for site, who in ((behind_lighttpd, "Cookie: user=alice"), (behind_apache, basic("alice", "opensesame"))):
+        assert ask(site.port, "POST", "/echo", who, body=b"body").body == b"body"
+        assert ask(site.port, "POST", "/die", who, body=bytes(25_000_000)).status == 413
+        assert ask(site.port, "GET", "/hello", who).body == b"hello"
 
 
 def test_50_lighttpd_nobody_passes_an_authorizer_that_fails(behind_lighttpd):

@@ -20,11 +20,11 @@ TWIN = "compiled" if implementation.accelerated else "pure"
 def usual(name: str, *dropped: str) -> FrontEnd:
     """A front end without the lines that set SCRIPT_NAME and PATH_INFO right."""
     front_end = FRONT_ENDS[name]
-    essentials = front_end.essentials
+    configuration = front_end.configuration
     for pattern in dropped:
-        essentials, count = re.subn(pattern, "", essentials)
+        configuration, count = re.subn(pattern, "", configuration)
         assert count, (name, pattern)
-    return replace(front_end, essentials=essentials)
+    return replace(front_end, configuration=configuration)
 
 
 # the front end, and the PATH_INFO that it makes of /shop/7
