@@ -1,4 +1,4 @@
-"""What the matcher's three modules share: memory that grows, sets of ASCII characters as bits, the codes of the tables."""
+"""What the matcher and its three modules share: memory that grows, sets of ASCII characters as bits, the codes of the tables."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
@@ -78,7 +78,6 @@ cdef enum:
     OWES_ASCII_WORD = 32
     OWES_NO_ASCII_WORD = 64
     OWES_MORE = 128
-    OWES_ANY_WORD = 8 + 16 + 32 + 64
     NOT_AT_END = 8 + 32 + 128
 
     START_OF_TEXT = -1

@@ -40,7 +40,8 @@ class Unreachable:
         if self.example is None:
             return f"{self.route!r} matches no path at all"
         takers = ", ".join(map(repr, self.taken_by))
-        return f"{self.route!r} never wins: {takers} take all its paths, such as {self.example!r}"
+        take = "takes" if len(self.taken_by) == 1 else "take"
+        return f"{self.route!r} never wins: {takers} {take} all its paths, such as {self.example!r}"
 
 
 @dataclass(frozen=True, slots=True)

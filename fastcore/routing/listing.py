@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from fastcore.routing.analysis import Undecided
 from fastcore.routing.automaton import ASSERTION_NAMES, Automaton, NotRegularError
 from fastcore.routing.captures import list_program, write_program
 from fastcore.routing.errors import escape_controls
@@ -12,7 +12,15 @@ from fastcore.routing.patterns import Route
 from fastcore.routing.simulation import Simulation
 
 
-def find_slow(routes: Sequence[Route]) -> list[Undecided]:
+@dataclass(frozen=True, slots=True)
+class SlowRoute:
+    """`re` matches or captures `route`, so that time linear in the path is not promised, for this `reason`."""
+
+    route: Route
+    reason: str
+
+
+def find_slow(routes: Sequence[Route]) -> list[SlowRoute]:
     """Routes that `re` matches (no automaton) or captures (no program), each with the reason."""
     reasons = dict(Automaton(routes).irregular)
     for route in routes:
@@ -21,7 +29,7 @@ def find_slow(routes: Sequence[Route]) -> list[Undecided]:
                 write_program(route)
             except NotRegularError as error:
                 reasons[route.index] = str(error)
-    return [Undecided(routes[index], reason) for index, reason in sorted(reasons.items())]
+    return [SlowRoute(routes[index], reason) for index, reason in sorted(reasons.items())]
 
 
 def list_table(routes: Sequence[Route]) -> str:

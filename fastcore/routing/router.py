@@ -24,6 +24,12 @@ from fastcore.routing.shorthand import CONVERTERS, Converter
 
 if TYPE_CHECKING:
     from fastcore.routing.analysis import Analysis, Explanation, Overlap, Undecided, Unreachable
+    from fastcore.routing.listing import SlowRoute
+
+__all__ = ["PatternError", "Resolved", "Router"]
+
+_CLOSENESS: dict[type, int] = {ShadowedError: 3, ParameterError: 2}
+"""Of several refusals of `url` the one that came closest gives the error its type."""
 
 
 class Resolved(NamedTuple):
@@ -174,8 +180,11 @@ class Router:
 
         return explain(self.routes, self._matcher.find, path)
 
-    def slow_routes(self) -> list[Undecided]:
-        """The routes for which time linear in the path is not promised since `re` matches or captures them, and why."""
+    def slow_routes(self) -> list[SlowRoute]:
+        """The routes for which time linear in the path is not promised since `re` matches or captures them, and why.
+
+        Example: ``[slow.reason for slow in router.slow_routes()] == ["it refers back to a group"]``.
+        """
         from fastcore.routing.listing import find_slow
 
         return find_slow(self.routes)
@@ -221,8 +230,3 @@ def _sum_up(asked: Any, refusals: list[tuple[Route, ReverseError]]) -> ReverseEr
     closest = max((error for _, error in refusals), key=lambda error: _CLOSENESS.get(type(error), 0))
     lines = [f"route {route.index} {escape_controls(route.pattern)!r}: {error}" for route, error in refusals]
     return type(closest)(f"no URL for {describe_target(asked)}: " + "; ".join(lines))
-
-
-_CLOSENESS: dict[type, int] = {ShadowedError: 3, ParameterError: 2}
-
-__all__ = ["PatternError", "Resolved", "Router"]

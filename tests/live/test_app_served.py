@@ -71,6 +71,28 @@ def test_pages_parameters_and_addresses(served: Served) -> None:
     assert (served.ask("/item/7", "DELETE").status, served.ask("/item/7", "OPTIONS").status) == (405, 204)
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (b"/" + b"x" * 1_000_000, 431),  # more than limits.params_bytes
+        (b"/" + b"x" * 100_000, 404),
+        (b"/item/" + b"7" * 100_000, 404),
+        (b"/item/7\0", 400),
+        (b"/item/\xed\xb2\x80", 400),  # a lone surrogate, as a broken encoder writes it
+        (b"/item/\xff", 400),
+        (b"/item/%zz", 404),
+        (b"/%", 404),
+    ],
+    ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else None,
+)
+def test_no_path_is_an_error_of_the_server(served: Served, path: bytes, status: int) -> None:
+    params = cgi_params("GET", "/", [("Host", "console.localhost")])
+    strange = {name.encode("latin-1"): value.encode("latin-1") for name, value in params.items()} | {b"PATH_INFO": path}
+    assert served.client.request(strange).status == status
+    assert served.ask("/item/7").body == b"item 7 at /item/7"
+    assert "Traceback" not in served.log.read_text()
+
+
 def test_head_has_the_length_of_get(served: Served) -> None:
     head = served.ask("/item/7", "HEAD")
     assert (head.status, head.body, header(head, "Content-Length")) == (200, b"", "17")

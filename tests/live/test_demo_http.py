@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import pwd
 import re
 import stat
@@ -64,6 +65,22 @@ class TestPages:
         answer = visitor.get("/")
         assert answer.status in (301, 302, 303, 307, 308)
         assert answer.headers["Location"].endswith("/status/")
+
+    @pytest.mark.parametrize(
+        "path",
+        ["/notes/%zz", "/notes/%", "/notes/%2500", "/notes/%00", "/notes/7%00/edit", "/notes/%FF", "/notes/%ED%B2%80"],
+    )
+    def test_a_malformed_path_is_a_miss_or_a_bad_request(self, visitor: Visitor, path: str) -> None:
+        assert visitor.get(path).status in (400, 404)
+        assert visitor.get("/notes/").status == 200
+
+    @pytest.mark.parametrize("size", [20_000, 1_000_000])
+    def test_a_path_that_is_too_long_is_refused(self, visitor: Visitor, size: int) -> None:
+        try:
+            assert visitor.get("/notes/" + "7" * size).status in (400, 404, 414, 431)
+        except (ConnectionError, http.client.BadStatusLine):
+            assert size == 1_000_000  # the front end hangs up while it is being sent
+        assert visitor.get("/notes/").status == 200
 
     @pytest.mark.parametrize("backend", ["status", "notes"])
     def test_says_which_user_made_it(self, demo: Running, visitor: Visitor, backend: str) -> None:

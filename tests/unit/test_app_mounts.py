@@ -164,6 +164,37 @@ def test_paths_are_utf_8(call: Call) -> None:
     assert call(app, "/a\0b").status == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (b"/" + b"x" * 1_000_000, 404),
+        (b"/item/" + b"7" * 1_000_000, 404),
+        (b"/" * 1_000_000, 404),
+        (b"/\0", 400),
+        (b"/item/\0", 400),
+        (b"/item/7\0", 400),
+        (b"/item/\xed\xb2\x80", 400),  # a lone surrogate, as a broken encoder writes it
+        (b"/item/\xff", 400),
+        (b"/item/%zz", 404),  # the front end has decoded once: this was %25zz
+        (b"/%", 404),
+        (b"/%00", 404),
+    ],
+    ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else None,
+)
+def test_a_path_that_leads_nowhere_is_a_miss_or_a_bad_request(call: Call, path: bytes, status: int) -> None:
+    def item(request: Request, id: int) -> str:
+        return str(id)
+
+    app = App([("/$", where), (r"/item/(?P<id>\d+)$", item), (r"/name/(?P<name>[-\w]+)$", lambda request, name: name)])
+    assert call(app, raw={"PATH_INFO": path.decode("latin-1")}).status == status
+    assert call(app, "/item/7").text == "7"
+
+
+def test_a_path_of_a_megabyte_arrives_whole(call: Call) -> None:
+    app = App([("/(?P<v>.+)/edit$", lambda request, v: v)])
+    assert call(app, "/" + "é/x" * 300_000 + "/edit").text == "é/x" * 300_000
+
+
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["", "/status", "/s"]))
 def test_no_path_makes_a_server_error(script: bytes, path: bytes, prefix: str) -> None:
     app = App([("/$", where), ("(?P<v>.*)$", lambda request, v: v)])
