@@ -1,13 +1,15 @@
 """The router side by side with others, in one run, on distinct paths so that no cache can help.
 
-    python bench/router.py                     all tables, all peers that are installed; results/router.json
-    python bench/router.py --routes 10 1000    only these table sizes
-    python bench/router.py --instructions      instructions for one match, by callgrind (needs valgrind)
+    python bench/router.py                     all tables, all peers that are installed, and at the end what was to be
+                                               reached beside what was; kept in results/router.json
+    python bench/router.py --docs              that run as tables in docs/router.md; nothing is measured
+    python bench/router.py --routes 10 1000    only these table sizes; nothing is kept
+    python bench/router.py --instructions      instructions for one match, by callgrind (needs valgrind); kept
     python bench/router.py --check             the same, and fails where they grew by more than 3 %
 
 A quarter of the routes is literal, the others have one or two parameters. Each number is the best of several rounds
 in nanoseconds for one path; the rounds of the peers take turns. Peers without regexes get the same table in their own
-syntax.
+syntax. For the growth from 10 to 10,000 routes the sizes take turns, without peers, so that all meet the same machine.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
+import platform
 import random
 import re
 import subprocess
@@ -24,7 +28,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from router_targets import judge, show, write_page
+
 RESULTS = Path(__file__).parent / "results"
+RECORD = RESULTS / "router-instructions.json"
 WORDS = ("user", "item", "order", "page", "report", "disk", "volume", "share", "task", "job", "log", "event", "rule")
 REGEXES = {"int": "[0-9]+", "text": "[^/]+", "slug": "[-a-z0-9_]+"}
 GROWTH = 0.03
@@ -284,6 +291,18 @@ def measure_tables(sizes: list[int], rounds: int) -> dict[str, Any]:
     return outcome
 
 
+def measure_growth(sizes: tuple[int, ...] = (10, 100, 1000, 10_000), rounds: int = 100) -> dict[str, Any]:
+    """Nanoseconds for one match by the size of the table, in turns, and the last as a multiple of the first."""
+    cases = {}
+    for size in sizes:
+        table = make_table(size)
+        cases[str(size)] = with_compiled([to_regex(row) for row in table], table), make_paths(table, 4000)
+    best = compare(cases, rounds)
+    factor = best[str(sizes[-1])] / best[str(sizes[0])]
+    print_row("match, sizes in turns", {f"{int(size):,} routes": value for size, value in best.items()})
+    return {"ns": best, "factor": round(factor, 3)}
+
+
 def measure_build(size: int = 1000) -> dict[str, float]:
     """Building the router: processor time, the best of five; what it holds after 5,000 distinct paths."""
     from fastcore.routing import Router
@@ -379,23 +398,29 @@ def count_instructions(size: int) -> float:
     few, many = 2, 12
     for turns in (few, many):
         program = _COUNTED.format(here=str(Path(__file__).parent), size=size, turns=turns)
-        if turns == few:
-            subprocess.run(
-                [sys.executable, "-c", program], check=True
-            )  # writes the bytecode, so that both runs read it
+        environment = {"PYTHONHASHSEED": "0"}
+        if turns == few:  # writes the bytecode, so that both runs read it
+            subprocess.run([sys.executable, "-c", program], check=True, env=environment)
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", program]
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "0"})
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         found = re.search(r"Collected\s*:\s*(\d+)", told.stderr)
         if found is None:
             raise SystemExit(f"valgrind told no count: {told.stderr[-500:]}")
         counts.append(int(found[1]))
     paths = len(make_paths(make_table(size), 500))
-    return round((counts[1] - counts[0]) / ((many - few) * paths), 1)
+    count = round((counts[1] - counts[0]) / ((many - few) * paths), 1)
+    if count <= 0:
+        raise SystemExit(f"more matches took fewer instructions ({counts}): something else was counted; try again")
+    return count
+
+
+def read_record() -> dict[str, float]:
+    record: dict[str, float] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    return record
 
 
 def measure_instructions(check: bool) -> None:
-    record = RESULTS / "router-instructions.json"
-    known = json.loads(record.read_text()) if record.exists() else {}
+    known = read_record()
     counted = {str(size): count_instructions(size) for size in (10, 1000)}
     print("instructions per match:", counted, "recorded:", known or "none")
     if check:
@@ -403,24 +428,34 @@ def measure_instructions(check: bool) -> None:
         if grown:
             raise SystemExit(f"more than {GROWTH:.0%} above the record with {', '.join(grown)} routes")
         return
-    record.write_text(json.dumps(counted, indent=2) + "\n")
+    RECORD.write_text(json.dumps(counted, indent=2) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--routes", type=int, nargs="+", default=[10, 100, 1000, 10_000])
+    parser.add_argument("--routes", type=int, nargs="+", metavar="N")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--instructions", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--docs", action="store_true")
     options = parser.parse_args()
+    kept = RESULTS / "router.json"
+    if options.docs:
+        write_page(json.loads(kept.read_text()), read_record())
+        return
     if options.instructions or options.check:
-        return measure_instructions(options.check)
+        measure_instructions(options.check)
+        return
+    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     built = measure_build()
     print(f"1,000 routes: {built['build_ms']} ms to build, {built['memory_mb']} MB")
-    outcome = {"build": built, "url": measure_urls(options.rounds), **measure_tables(options.routes, options.rounds)}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "router.json").write_text(json.dumps(outcome, indent=2) + "\n")
-    return None
+    sizes = options.routes or [10, 100, 1000, 10_000]
+    outcome = {"machine": machine, "build": built, "growth": measure_growth(), "url": measure_urls(options.rounds)}
+    outcome |= measure_tables(sizes, options.rounds)
+    print("\n" + show(judge(outcome, read_record())))
+    if not options.routes:
+        RESULTS.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(outcome, indent=2) + "\n")
 
 
 if __name__ == "__main__":
