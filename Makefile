@@ -72,6 +72,11 @@ bench: python ## benchmarks beside other servers; writes bench/results and docs/
 	@scripts/environment.sh $(VENV) bench
 	@$(VENV)/bin/python bench/run.py $(BENCH_ARGS)
 
+.PHONY: footprint
+footprint: tools ## start, memory and idleness of the whole demo beside Flask and PHP (root); writes docs/benchmarks.md
+	@$(PACKAGES) lighttpd nginx php
+	@$(VENV)/bin/python bench/footprint.py $(BENCH_ARGS)
+
 .PHONY: bench-instructions
 bench-instructions: tools ## instructions per request and per match, compared with the kept ones: more than 3 % fails
 	@$(PACKAGES) valgrind

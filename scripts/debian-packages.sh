@@ -2,7 +2,7 @@
 # Make sure that Debian packages are there, without starting or enabling any service.
 #
 #   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, nginx, haproxy, apache, caddy, h2o, libfcgi, libev,
-#                                            browser, node, npm, java, valgrind, clang
+#                                            browser, node, npm, java, valgrind, clang, php
 #
 # As root with apt, missing packages are installed; else they are named, with what is left out without them. Exits 0 in
 # both cases: each user of a group copes without it (or says itself that it cannot).
@@ -37,6 +37,7 @@ present() {
         java) has java ;;
         valgrind) has valgrind ;;
         clang) has clang && [[ $(clang -print-file-name=libclang_rt.fuzzer-x86_64.a) == /* || $(clang -print-file-name=libclang_rt.fuzzer-aarch64.a) == /* ]] ;;
+        php) compgen -G "/usr/sbin/php-fpm*" >/dev/null ;;
         *) echo "debian-packages.sh: unknown group $1" >&2; exit 2 ;;
     esac
 }
@@ -54,6 +55,7 @@ packages_of() {
         npm) echo npm ;;
         java) echo default-jre-headless ;;
         valgrind) echo valgrind libc6-dbg ;;
+        php) echo php-fpm ;;
         clang) echo clang "$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/libclang-rt-\1-dev/p' | head -n 1)" ;;
     esac
 }
@@ -70,6 +72,7 @@ left_out() {
         npm | java) echo "the Nu checker's test of the pages" ;;
         valgrind) echo "counting instructions" ;;
         clang) echo "fuzzing guided by coverage" ;;
+        php) echo "PHP in the benchmark of what a site costs" ;;
     esac
 }
 

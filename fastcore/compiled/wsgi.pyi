@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, final
 
 from fastcore.compiled.request import Request
 from fastcore.files import FileBody as FileBody
@@ -21,10 +21,16 @@ class Response:
     headers: list[tuple[str, str]]
     body: Any
     committed: bool
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]: ...
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]: ...
     def write(self, data: bytes) -> None: ...
     def commit(self, first: bytes, others: Iterator[bytes]) -> Iterator[bytes]: ...
     def take_written(self) -> Iterator[bytes]: ...
+
+@final
+class Write:
+    def __call__(self, data: bytes) -> None: ...
 
 class Template: ...
 

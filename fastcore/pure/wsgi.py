@@ -56,7 +56,7 @@ class Response:
         self.committed = False
         self.written: IO[bytes] | None = None
 
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
         """`start_response` of PEP 3333."""
         if exc_info is not None:
             try:
@@ -159,7 +159,7 @@ class WSGIAdapter:
 
     def __call__(self, request: Any) -> Response:
         response = Response()
-        result = self._application(self.environ(request), response.start)
+        result = self._application(self.environ(request), response)
         try:
             if type(result) in _SETTLED and response.written is None:
                 _require_started(response)
