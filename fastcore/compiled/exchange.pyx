@@ -131,14 +131,14 @@ cdef class Exchange:
         """A whole body, or one to be asked for piece by piece."""
         if type(body) is bytes:
             return self.take_whole(status, headers, reason, body)
-        self.close_body = getattr(body, "close", None)
-        if body is None:
-            return self.take_whole(status, headers, reason, b"")
         if type(body) is list and len(<list>body) == 1:
             body = (<list>body)[0]
             if type(body) is not bytes:
                 raise ResponseError(f"a body is made of bytes, not {type(body).__name__}")
             return self.take_whole(status, headers, reason, body)
+        if body is None:
+            return self.take_whole(status, headers, reason, b"")
+        self.close_body = getattr(body, "close", None)
         if isinstance(body, (str, bytearray, memoryview)):
             raise ResponseError(f"a body is bytes or an iterable of bytes, not {type(body).__name__}")
         self.head = make_head(status, headers, reason, -1, &self.left)

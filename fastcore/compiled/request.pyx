@@ -21,7 +21,7 @@ from fastcore.compiled.body cimport BodyStore, new_store
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take, take_pair_length, take_u8
 from fastcore.compiled.stream cimport StreamBody
 
-import io
+from io import BytesIO
 
 from fastcore.constants import ROLE_NAMES
 from fastcore.errors import ProtocolError
@@ -255,9 +255,9 @@ cdef class Request:
         In the streaming mode it is a StreamBody, which is read once, forwards, and waits for what has not come.
         """
         if type(self.made_body) is BodyStore:
-            return io.BytesIO()
+            return BytesIO()
         if self.made_body is None:
-            self.made_body = io.BytesIO()
+            self.made_body = BytesIO()
         return self.made_body
 
     def stream(self):
@@ -313,9 +313,9 @@ cdef class Request:
     def data(self):
         """A filter's file (FCGI_DATA) as a binary file, as `body`; empty in other roles."""
         if type(self.made_data) is BodyStore:
-            return io.BytesIO()
+            return BytesIO()
         if self.made_data is None:
-            self.made_data = io.BytesIO()
+            self.made_data = BytesIO()
         return self.made_data
 
     @property
