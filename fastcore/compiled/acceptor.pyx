@@ -13,7 +13,13 @@ from fastcore.compiled.system cimport (
 
 import os
 
+cdef enum:
+    MOST_AT_ONCE = 64
+    FULL_TURNS_BEFORE = 8
+
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
+ACCEPT_BATCH = MOST_AT_ONCE  # connections taken at most before the others are looked at
+FULL_TURNS = FULL_TURNS_BEFORE  # in which all that were to be taken were there, before more are taken at once
 
 
 cdef class Acceptor:
@@ -25,6 +31,7 @@ cdef class Acceptor:
         self.peers = peers
         self.complain = complain
         self.epoll = -1
+        self.batch = 1
 
     cdef int begin(self, int epoll) except -1:
         """Be told of connections by this epoll descriptor."""
@@ -72,6 +79,8 @@ cdef class Acceptor:
                 EPERM, EPROTO, ETIMEDOUT,
             ):
                 self.pause(os.strerror(errno))
+            self.batch = 1
+            self.full_turns = 0
             return NONE_WAITS
         if not self.peers.allow(fd, &address, length):
             close(fd)
@@ -80,6 +89,15 @@ cdef class Acceptor:
         if remote[0]:
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
         return fd
+
+    cdef void note_more(self) noexcept:
+        """A whole batch was there. PERF: to find the queue empty costs as much as a connection, so it is tried rarely:
+        one connection a turn, and twice as many after some turns in a row that found all they were to take.
+        """
+        self.full_turns += 1
+        if self.full_turns == FULL_TURNS_BEFORE:
+            self.full_turns = 0
+            self.batch = min(2 * self.batch, <int>MOST_AT_ONCE)
 
     cdef int pause(self, str reason) except -1:
         """Leave it for a while: try_again() ends the pause."""

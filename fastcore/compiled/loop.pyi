@@ -6,7 +6,6 @@ from fastcore.asynchronous import EventLoopName
 from fastcore.compiled.service import Service
 from fastcore.limits import Limits
 
-ACCEPT_BATCH: int
 DRAIN_GRACE: float
 LOOPBACK: frozenset[str]
 

@@ -28,10 +28,8 @@ from fastcore.log import stderr_log
 
 cdef enum:
     EVENTS = 64              # taken from epoll at once
-    ACCEPTS = 64             # connections taken before the others are looked at
     MAX_WAIT = 3600          # seconds of one epoll_wait()
 
-ACCEPT_BATCH = ACCEPTS
 DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
 
 
@@ -247,13 +245,14 @@ cdef class WorkerLoop(Service):
     cdef int accept(self) except -1:
         cdef int fd
         cdef bint remote
-        for _ in range(ACCEPTS):
+        for _ in range(self.acceptor.batch):
             if self.stopping or self.draining or len(self.channels) + self.orphans >= self.max_connections:
                 return self.acceptor.leave()
             fd = self.acceptor.take(&remote)
             if fd == NONE_WAITS:
                 return 0
             self.open(fd, remote)
+        self.acceptor.note_more()
         return 0
 
     cdef int open(self, int fd, bint remote) except -1:

@@ -11,6 +11,8 @@ from fastcore.log import Log
 from fastcore.pure.peers import Peers
 
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
+ACCEPT_BATCH = 64  # connections taken at most before the others are looked at
+FULL_TURNS = 8  # in which all that were to be taken were there, before more are taken at once
 EPOLLEXCLUSIVE = 1 << 28
 
 # accept(2): the trouble of one connection, not of the listener or the system
@@ -40,6 +42,8 @@ class Acceptor:
         self._complain = complain
         self._epoll: select.epoll | None = None  # there while the loop runs
         self._accepting = False  # epoll watches the listener for us
+        self.batch = 1  # connections to take before the others are looked at
+        self._full_turns = 0
         self.again = 0.0  # seconds (monotonic): when to try again after exhaustion; 0 for not at all
 
     def begin(self, epoll: select.epoll) -> None:
@@ -78,6 +82,7 @@ class Acceptor:
         except OSError as error:
             if error.errno not in _ITS_TROUBLE:
                 self.pause(error.strerror or str(error))
+            self.batch, self._full_turns = 1, 0
             return None
         sock.setblocking(False)
         if not self._peers.allow(sock):
@@ -86,6 +91,15 @@ class Acceptor:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
+
+    def note_more(self) -> None:
+        """A whole batch was there. PERF: to find the queue empty costs as much as a connection, so it is tried rarely:
+        one connection a turn, and twice as many after some turns in a row that found all they were to take.
+        """
+        self._full_turns += 1
+        if self._full_turns == FULL_TURNS:
+            self._full_turns = 0
+            self.batch = min(2 * self.batch, ACCEPT_BATCH)
 
     def pause(self, reason: str) -> None:
         """Leave it for a while: try_again() ends the pause."""

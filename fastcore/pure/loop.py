@@ -27,7 +27,6 @@ from fastcore.pure.service import Service
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName
 
-ACCEPT_BATCH = 64  # connections taken before the others are looked at
 DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
 MAX_WAIT = 3600.0  # seconds of one epoll_wait()
 
@@ -225,7 +224,7 @@ class WorkerLoop(Service):
     # Accepting
 
     def _accept(self) -> None:
-        for _ in range(ACCEPT_BATCH):
+        for _ in range(self._acceptor.batch):
             if self._stopping or self._draining or len(self._channels) + self._orphans >= self.limits.connections:
                 self._acceptor.leave()
                 return
@@ -233,6 +232,7 @@ class WorkerLoop(Service):
             if sock is None:
                 return
             self._open(sock)
+        self._acceptor.note_more()
 
     def _open(self, sock: socket.socket) -> None:
         channel = Channel(sock, self.limits, self._workers, self._roles, self._overload)
