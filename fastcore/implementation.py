@@ -27,6 +27,7 @@ ROOMS = (
     "exchange",
     "wsgi",
     "channel",
+    "scoreboard",
     "acceptor",
     "service",
     "loop",

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 
@@ -55,6 +56,7 @@ def serve(
     stream_body: bool = False,
     script_name: str | None = None,
     errors: Literal["stderr", "log"] = "stderr",
+    scoreboard: int = -1,
 ) -> int:
     """Serve an application over FastCGI until a signal; returns its number.
 
@@ -89,6 +91,8 @@ def serve(
         script_name: where a WSGI application is mounted, such as "/shop" or "": SCRIPT_NAME and PATH_INFO are set
             right, however the front end divides the path; None to leave them (docs/wsgi.md).
         errors: where `wsgi.errors` goes: to the front end as FCGI_STDERR, or to `log`.
+        scoreboard: a descriptor from `fastcore.scoreboard.create(workers)`, on which each worker tells what it does,
+            for who has made it to read; it is closed in the workers. -1 for none.
 
     Raises ListenerError where `bind` cannot be listened on, AddressError where it is no address or the list of allowed
     ones is none, SpoolError where `spool_directory` cannot be used. Call it in the main thread: it handles signals.
@@ -133,13 +137,26 @@ def serve(
         options["spool_directory"] = check_directory(spool_directory)
 
     worker_loop = implementation.loop.WorkerLoop  # imported before workers are forked: they share its memory
+    if scoreboard >= 0:
+        from fastcore.scoreboard import IDLE, check_place, clear
 
-    def work(lifeline: int = -1) -> int:
+        check_place(scoreboard, workers - 1)
+        make_page = implementation.scoreboard.Page
+
+    def work(lifeline: int = -1, number: int = 0) -> int:
         application = _Counted(native, max_requests) if max_requests else native
+        if scoreboard >= 0:
+            page = options["scoreboard"] = make_page(scoreboard, number, time.monotonic())
+            os.close(scoreboard)  # nothing of the others' pages can be reached any more
+            page.enter(IDLE, time.monotonic(), 0)
         loop = worker_loop(listener, application, lifeline=lifeline, **options)
         if max_requests:
             application.on_last = loop.drain
         return _run_loop(loop, end_signals, mask, log)
+
+    def on_end(number: int) -> None:
+        if scoreboard >= 0:
+            clear(scoreboard, number)
 
     owned: OwnedPath | None = None
     # Who sees the socket may send a signal: it has to wait until somebody heeds it.
@@ -157,7 +174,7 @@ def serve(
             on_ready()
         if workers == 1 and not max_requests:
             return work()
-        return Prefork(workers, work, log, end_signals).run()
+        return Prefork(workers, work, log, end_signals, on_end).run()
     finally:
         if owned is not None:
             listener.close()

@@ -27,32 +27,36 @@ _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)  # sent to a who
 
 
 class Prefork:
-    """Runs `work(lifeline)` in `count` forked processes until told to end.
+    """Runs `work(lifeline, number)` in `count` forked processes until told to end.
 
-    `work` is called in each child with a descriptor that becomes readable when the parent is gone; the child ends when
-    it returns, and another takes its place: at once where it returned 0, so had served its time; else, and after any
-    other end, with back-off. The signals of `end_signals` are passed on as SIGTERM: the first drains, the second
-    forces, and what has not ended some seconds later is killed. One that this process ignores (nohup's SIGHUP) stays
-    ignored.
+    `work` is called in each child with a descriptor that becomes readable when the parent is gone, and the lowest
+    number from 0 that no other child has; `on_end(number)` is called in the parent when that one has ended. The child
+    ends when it returns, and another takes its place: at once where it returned 0, so had served its time; else, and
+    after any other end, with back-off. The signals of `end_signals` are passed on as SIGTERM: the first drains, the
+    second forces, and what has not ended some seconds later is killed. One that this process ignores (nohup's SIGHUP)
+    stays ignored.
     """
 
     def __init__(
         self,
         count: int,
-        work: Callable[[int], object],
+        work: Callable[[int, int], object],
         log: Log = stderr_log,
         end_signals: Collection[signal.Signals] = END_SIGNALS,
+        on_end: Callable[[int], object] = lambda _number: None,
     ) -> None:
         if count < 1:
             raise ValueError(f"a server needs one worker at least, not {count}")
         self._count = count
         self._work = work
+        self._on_end = on_end
         self._log = unfailing(log)
         self._mention = LimitedLog(self._log)
         heeded = [number for number in end_signals if signal.getsignal(number) is not signal.SIG_IGN]
         self._signals = frozenset({signal.SIGCHLD, *heeded})
         self._ended_by = 0
         self._born: dict[int, float] = {}  # pid → seconds (monotonic)
+        self._numbers: dict[int, int] = {}  # pid → its number
         self._delay = 0.0
         self._start_at = 0.0
         self._ending = False
@@ -85,23 +89,24 @@ class Prefork:
         while len(self._born) < self._count and time.monotonic() >= self._start_at:
             sys.stdout.flush()
             sys.stderr.flush()
+            number = min(set(range(self._count)).difference(self._numbers.values()))
             try:
                 pid = os.fork()
             except OSError as error:  # the workers that are there go on
                 self._put_off(0.0, f"cannot start a worker: {error.strerror}; trying again")
                 return
             if not pid:
-                self._be_worker(mask)
-            self._born[pid] = time.monotonic()
+                self._be_worker(number, mask)
+            self._born[pid], self._numbers[pid] = time.monotonic(), number
 
-    def _be_worker(self, mask: set[int | signal.Signals]) -> None:
+    def _be_worker(self, number: int, mask: set[int | signal.Signals]) -> None:
         status = 1
         try:
             os.close(self._lifeline_end)
-            for number in self._signals.intersection(_FROM_TERMINAL):
-                signal.signal(number, signal.SIG_IGN)
+            for end_signal in self._signals.intersection(_FROM_TERMINAL):
+                signal.signal(end_signal, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            ended_by = self._work(self._lifeline)
+            ended_by = self._work(self._lifeline, number)
             status = 0 if ended_by else SERVED
         except BaseException:
             import traceback
@@ -148,6 +153,8 @@ class Prefork:
             if not pid:
                 return
             born = self._born.pop(pid, None)
+            if born is not None:
+                self._on_end(self._numbers.pop(pid))
             if born is None or self._ending:
                 continue
             code = os.waitstatus_to_exitcode(status)

@@ -3,6 +3,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from fastcore.asynchronous import EventLoopName
+from fastcore.compiled.scoreboard import Page
 from fastcore.compiled.service import Service
 from fastcore.limits import Limits
 
@@ -26,6 +27,7 @@ class WorkerLoop(Service):
         spool_directory: str | None = None,
         event_loop: EventLoopName = "auto",
         stream_body: bool = False,
+        scoreboard: Page | None = None,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

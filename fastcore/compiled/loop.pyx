@@ -12,6 +12,7 @@ from libc.stdint cimport uint32_t
 from fastcore.compiled.acceptor cimport NONE_WAITS, Acceptor
 from fastcore.compiled.channel cimport BODY_OVERDUE, OVERDUE, RETIRED, Channel
 from fastcore.compiled.peers cimport Peers
+from fastcore.compiled.scoreboard cimport Page
 from fastcore.compiled.service cimport Service
 from fastcore.compiled.system cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, close, epoll_create1,
@@ -73,9 +74,10 @@ cdef class WorkerLoop(Service):
         spool_directory=None,
         event_loop="auto",
         bint stream_body=False,
+        Page scoreboard=None,
     ):
         """What to serve, and to whom; fastcore.pure.loop describes each argument."""
-        Service.__init__(self, application, limits, log, event_loop, stream_body)
+        Service.__init__(self, application, limits, log, event_loop, stream_body, scoreboard)
         self.acceptor = Acceptor(listener, Peers(allow_uids, allow_hosts, self.complain), self.complain)
         self.workers = workers
         self.lifeline = lifeline
@@ -167,7 +169,8 @@ cdef class WorkerLoop(Service):
                 break
             self.on_event(events[index].data.fd, events[index].events)
         self.run_runnable()
-        return self.sweep()
+        self.sweep()
+        return 0 if self.scoreboard is None else self.scoreboard.rest(self.channels, self.draining)
 
     def is_over(self) -> bool:
         """Whether there is nothing more to do after drain() or stop()."""

@@ -2,6 +2,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from fastcore.compiled.channel cimport READ_BYTES, Channel, Waiter
 from fastcore.compiled.exchange cimport Exchange
+from fastcore.compiled.scoreboard cimport Page
 
 
 cdef class Service(Waiter):
@@ -13,6 +14,7 @@ cdef class Service(Waiter):
     cdef object host                      # fastcore.asynchronous.Host, there from the first coroutine on
     cdef Py_ssize_t orphans               # tasks whose connection is gone
     cdef object timer                     # a CallTimer where limits.request_timeout is set, else None
+    cdef Page scoreboard                  # where it writes what it does; None for nowhere
     cdef int epoll                        # -1 while it does not run
     cdef dict channels                    # by descriptor
     cdef dict runnable                    # by descriptor: more to send, and the reader keeps up

@@ -4,6 +4,7 @@ from typing import Any
 from fastcore.asynchronous import EventLoopName
 from fastcore.compiled.channel import Channel, Waiter
 from fastcore.compiled.exchange import Exchange
+from fastcore.compiled.scoreboard import Page
 from fastcore.limits import Limits
 
 READ_SIZE: int
@@ -21,6 +22,7 @@ class Service(Waiter):
         log: Callable[[str], None],
         event_loop: EventLoopName,
         stream_body: bool,
+        scoreboard: Page | None = None,
     ) -> None: ...
     def resume(self, channel: Channel, exchange: Exchange) -> None: ...
     def end_waiting(self, channel: Channel, exchange: Exchange) -> None: ...

@@ -13,6 +13,7 @@ from fastcore.compiled.channel cimport NOT_WATCHED, READ_BYTES, Channel, Waiter,
 from fastcore.compiled.direct cimport DIRECT_LEAST, is_direct, send_direct
 from fastcore.compiled.exchange cimport Exchange, new_exchange
 from fastcore.compiled.request cimport Request
+from fastcore.compiled.scoreboard cimport Page
 from fastcore.compiled.system cimport (
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SHUT_WR, close,
     epoll_ctl, epoll_event, now, recv, send, shutdown,
@@ -39,7 +40,7 @@ DIRECT_BYTES = DIRECT_LEAST
 cdef class Service(Waiter):
     """Reads, answers, sends and closes; which connection has its turn is what its subclass, the worker loop, says."""
 
-    def __init__(self, application, limits, log, event_loop, bint stream_body):
+    def __init__(self, application, limits, log, event_loop, bint stream_body, Page scoreboard=None):
         self.epoll = -1
         self.limits = limits
         self.application = application
@@ -47,6 +48,7 @@ cdef class Service(Waiter):
         self.complain = LimitedLog(self.log)
         self.event_loop = event_loop
         self.stream_body = stream_body
+        self.scoreboard = scoreboard
         self.channels = {}
         self.runnable = {}
         self.output_buffer = limits.output_buffer
@@ -146,6 +148,8 @@ cdef class Service(Waiter):
                 exchange = new_exchange(<Request>channel.ready.take(), self.application, self.log)
                 if self.timer is not None:
                     exchange.timer = self.timer
+                if self.scoreboard is not None:
+                    self.scoreboard.start(channel, exchange)
             elif channel.answering.first is not None:
                 exchange = <Exchange>channel.answering.take()
             else:
@@ -165,6 +169,8 @@ cdef class Service(Waiter):
                 channel.answering.put(exchange)
             if not channel.closed:
                 self.flush(channel)
+            if exchange.finished and self.scoreboard is not None:
+                self.scoreboard.finish(channel, exchange)
             if channel.closed:
                 return 0
         return self.settle(channel)
@@ -339,6 +345,8 @@ cdef class Service(Waiter):
         else:
             exchange.end()
             self.take_back(channel, exchange)
+        if self.scoreboard is not None:
+            self.scoreboard.rest(self.channels, False)
 
     cdef int run_runnable(self) except -1:
         cdef Channel channel

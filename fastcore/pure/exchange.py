@@ -48,6 +48,7 @@ class Exchange:
         self.task: Any = None
         self.context = contextvars.copy_context()
         self.timer: CallTimer | None = None  # where limits.request_timeout is set
+        self.begun = 0.0  # seconds (monotonic): when its request was complete; only where there is a scoreboard
         self._application = application
         self._log = log
         self._awaited: Any = None  # what the application returned, until its task takes it; then the body

@@ -26,6 +26,7 @@ from fastcore.pure.service import Service
 
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName
+    from fastcore.pure.scoreboard import Page
 
 DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began
 MAX_WAIT = 3600.0  # seconds of one epoll_wait()
@@ -58,6 +59,7 @@ class WorkerLoop(Service):
         spool_directory: str | None = None,
         event_loop: EventLoopName = "auto",
         stream_body: bool = False,
+        scoreboard: Page | None = None,
     ) -> None:
         """What to serve, and to whom.
 
@@ -75,8 +77,9 @@ class WorkerLoop(Service):
             spool_directory: where the temporary files of long bodies are made; None for the usual place.
             event_loop: in which coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it is installed.
             stream_body: call the application when the parameters are complete; it reads its body as it comes.
+            scoreboard: where it writes what it does, for others to see; None for nowhere.
         """
-        super().__init__(application, limits, log, event_loop, stream_body)
+        super().__init__(application, limits, log, event_loop, stream_body, scoreboard)
         self._acceptor = Acceptor(listener, Peers(allow_uids, allow_hosts, self._complain), self._complain)
         self._workers = workers
         self._lifeline = lifeline
@@ -158,6 +161,8 @@ class WorkerLoop(Service):
             self._on_event(fd, events)
         self._run_runnable()
         self._sweep()
+        if self._scoreboard is not None:
+            self._scoreboard.rest(self._channels, self._draining)
 
     def is_over(self) -> bool:
         """Whether there is nothing more to do after drain() or stop()."""

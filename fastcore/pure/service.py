@@ -23,6 +23,7 @@ from fastcore.pure.records import build_header
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName, Host
     from fastcore.calltimer import CallTimer
+    from fastcore.pure.scoreboard import Page
 
 PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
@@ -33,12 +34,19 @@ class Service:
     """Reads, answers, sends and closes; which connection has its turn is what its subclass, the worker loop, says."""
 
     def __init__(
-        self, application: NativeApplication, limits: Limits, log: Log, event_loop: EventLoopName, stream_body: bool
+        self,
+        application: NativeApplication,
+        limits: Limits,
+        log: Log,
+        event_loop: EventLoopName,
+        stream_body: bool,
+        scoreboard: Page | None = None,
     ) -> None:
         self.limits = limits
         self.requests = 0  # answered since the start
         self._application = application
         self._stream_body = stream_body
+        self._scoreboard = scoreboard
         self._log = unfailing(log)
         self._complain = LimitedLog(self._log)
         self._event_loop = event_loop
@@ -168,6 +176,8 @@ class Service:
             if is_new:
                 exchange = Exchange(channel.ready.popleft(), self._application, self._log)
                 exchange.timer = self._timer
+                if self._scoreboard is not None:
+                    self._scoreboard.start(channel, exchange)
             elif channel.answering:
                 exchange = channel.answering.popleft()
             else:
@@ -187,6 +197,8 @@ class Service:
                 channel.answering.append(exchange)
             if not channel.closed:
                 self._flush(channel)
+            if exchange.finished and self._scoreboard is not None:
+                self._scoreboard.finish(channel, exchange)
             if channel.closed:
                 return
         self._settle(channel)
@@ -381,6 +393,8 @@ class Service:
         else:
             exchange.end()
             self.resume(channel, exchange)
+        if self._scoreboard is not None:
+            self._scoreboard.rest(self._channels, False)
 
     def _run_runnable(self) -> None:
         runnable, self._runnable = self._runnable, {}

@@ -149,6 +149,7 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
             limits=Limits(body=spec.max_request_size),
             allow_uids=spec.allow_uids,
             on_ready=say_ready,
+            scoreboard=-1 if spec.scoreboard_fd is None else spec.scoreboard_fd,
         )
     except ListenerError as error:
         raise BackendError(str(error)) from None
@@ -191,8 +192,9 @@ def _keep_from_application(spec: Spec) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    if spec.urls_fd is not None:
-        os.set_inheritable(spec.urls_fd, False)
+    for number in (spec.urls_fd, spec.scoreboard_fd):
+        if number is not None:
+            os.set_inheritable(number, False)
 
 
 def _end_workers_with_us() -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fastcore import scoreboard
 from framework.process.health import Health
 from framework.process.launcher import Launch, start
 from framework.process.logs import LineBuffer, Output, RateLimit
@@ -50,6 +51,7 @@ class Child:
         self._table_path: Path | None = None
         self._table_fd = -1
         self._table = b""
+        self._scoreboard = -1
 
     # ---- start and end
 
@@ -74,6 +76,12 @@ class Child:
         self._table_path, self._table_fd, self._table = path, reader, b""
         self._watch(reader, self._read_table)
         return writer
+
+    def open_scoreboard(self, workers: int) -> int:
+        """Make the memory in which its workers tell what they do; returns its descriptor, which stays ours."""
+        self._close_scoreboard()
+        self._scoreboard = scoreboard.create(workers)
+        return self._scoreboard
 
     def move_table(self, path: Path) -> None:
         """From now on its URL table belongs there; what has come already goes there."""
@@ -109,6 +117,7 @@ class Child:
             self._receiver.close()
             self._receiver = None
         self._close_table()
+        self._close_scoreboard()
 
     # ---- what comes out of it
 
@@ -191,6 +200,11 @@ class Child:
             os.close(self._table_fd)
         self._table_fd, self._table = -1, b""
 
+    def _close_scoreboard(self) -> None:
+        if self._scoreboard >= 0:
+            os.close(self._scoreboard)
+        self._scoreboard = -1
+
     # ---- for sitectl status
 
     def describe(self) -> dict[str, Any]:
@@ -212,4 +226,32 @@ class Child:
             "last_error": health.last_error,
             "last_lines": list(health.lines) if health.last_error else [],
             "view": list(self.part.view.covers) if self.part.view is not None else [],
+            **traffic_of(scoreboard.read(self._scoreboard) if self._scoreboard >= 0 else []),
         }
+
+
+def traffic_of(workers: list[scoreboard.Worker]) -> dict[str, Any]:
+    """What the workers of a back end say of themselves, each and together, JSON-able; times are in seconds."""
+    latencies = scoreboard.add_up(worker.latencies for worker in workers)
+    return {
+        "busy": sum(worker.state in scoreboard.BUSY for worker in workers),
+        "requests": sum(worker.requests for worker in workers),
+        "rate": round(sum(worker.rate for worker in workers), 3),
+        "p50": scoreboard.quantile(latencies, 0.5),
+        "p99": scoreboard.quantile(latencies, 0.99),
+        "latencies": [[scoreboard.bucket_limit(index), count] for index, count in enumerate(latencies) if count],
+        "workers": [
+            {
+                "number": worker.number,
+                "pid": worker.pid,
+                "state": worker.state,
+                "seconds": round(worker.seconds, 3),
+                "age": round(worker.age, 3),
+                "connections": worker.connections,
+                "requests": worker.requests,
+                "rate": round(worker.rate, 3),
+                "url": worker.url,
+            }
+            for worker in workers
+        ],
+    }

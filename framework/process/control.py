@@ -18,7 +18,7 @@ from typing import Any
 __all__ = ["ControlError", "Server", "ask", "reload", "stop"]
 
 MAX_REQUEST_BYTES = 4096
-MAX_ANSWER_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 16 << 20
 MAX_CONNECTIONS = 8
 PATIENCE = 5.0
 """Seconds that a connection may take for its one line."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Part", "PartsError", "parts_of"]
 
 URLS_FD = FIRST_LISTEN_FD + 1
+SCOREBOARD_FD = FIRST_LISTEN_FD + 2
 PROGRAM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 

@@ -32,13 +32,15 @@ def spec_of(
     *,
     allow_uids: Iterable[int] | None = None,
     urls_fd: int | None = None,
+    scoreboard_fd: int | None = None,
     privileges: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The spec of one back end of a site, JSON-able.
 
-    allow_uids  users who may connect to its socket; None for all whom the socket's mode lets in
-    urls_fd     the descriptor on which it writes its URL table; None where nobody reads one
-    privileges  what it must prove before it imports the application (`Privileges.to_spec()`)
+    allow_uids     users who may connect to its socket; None for all whom the socket's mode lets in
+    urls_fd        the descriptor on which it writes its URL table; None where nobody reads one
+    scoreboard_fd  the descriptor of the memory in which its workers tell what they do; None where nobody looks
+    privileges     what it must prove before it imports the application (`Privileges.to_spec()`)
 
     >>> spec_of(site, "status")["application"]
     'appliance.status:app'
@@ -61,6 +63,7 @@ def spec_of(
         "state_directory": str(declared.state_directory),
         "health": declared.health,
         "urls_fd": urls_fd,
+        "scoreboard_fd": scoreboard_fd,
         "privileges": dict(privileges) if privileges is not None else None,
     }
 
@@ -82,6 +85,7 @@ class Spec:
     state_directory: str
     health: str
     urls_fd: int | None
+    scoreboard_fd: int | None
     privileges: Mapping[str, Any] | None
 
 
@@ -111,6 +115,7 @@ def parse(data: bytes) -> Spec:
         state_directory=_get(raw, "state_directory", str),
         health=_get(raw, "health", str),
         urls_fd=_get_optional(raw, "urls_fd", int),
+        scoreboard_fd=_get_optional(raw, "scoreboard_fd", int),
         privileges=_get_optional(raw, "privileges", dict),
     )
 

@@ -30,7 +30,7 @@ from framework.process.frontend import (
 )
 from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, sealed_file
 from framework.process.logs import Output
-from framework.process.parts import URLS_FD, Part, PartsError, frontend_privileges, parts_of
+from framework.process.parts import SCOREBOARD_FD, URLS_FD, Part, PartsError, frontend_privileges, parts_of
 from framework.process.privileges import PrivilegeError, caller
 from framework.process.reload import Reload, ReloadError
 from framework.process.reload import plan as plan_reload
@@ -211,6 +211,7 @@ class Supervisor:
             table_end = child.expect_table(self._table_path(child))
             ours.callback(os.close, table_end)
             descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
+            descriptors[SCOREBOARD_FD] = child.open_scoreboard(self._site_of(child).backends[child.name].workers)
             child.start(child.part.launch(descriptors, (child.name,), variables))
 
     def _table_path(self, child: Child) -> Path:
@@ -232,9 +233,14 @@ class Supervisor:
     def _seal_spec(self, child: Child) -> int:
         frontend = self._children[0].part.privileges
         privileges = child.part.privileges.to_spec()
-        site = self._reload.site if self._reload is not None and child not in self._children else self.site
-        spec = spec_of(site, child.name, allow_uids=(frontend.uid,), urls_fd=URLS_FD, privileges=privileges)
+        numbers = {"urls_fd": URLS_FD, "scoreboard_fd": SCOREBOARD_FD}
+        site = self._site_of(child)
+        spec = spec_of(site, child.name, allow_uids=(frontend.uid,), privileges=privileges, **numbers)
         return sealed_file("spec", json.dumps(spec).encode())
+
+    def _site_of(self, child: Child) -> Site:
+        """The site as it is, or as it will be when the generation of this child has taken over."""
+        return self._reload.site if self._reload is not None and child not in self._children else self.site
 
     # ---- ends that nobody ordered
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from running_site import RunningSite, alive, discard, eventually, open_folder, running_site
 
+from framework.cli.status import COLUMNS
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users, sockets and privileges are real")
 
 
@@ -106,9 +108,9 @@ def test_requests_for_a_back_end_that_cannot_run_get_an_error_and_do_not_hang(si
 def test_status_tells_memory_restarts_and_time(site: RunningSite) -> None:
     done = site.sitectl("status")
     header, supervisor, *parts = done.stdout.splitlines()
-    assert header.split() == ["part", "user", "pid", "state", "since", "restarts", "rss", "pss", "where"]
+    assert header.split() == list(COLUMNS)
     assert supervisor.startswith("supervisor  root")
-    assert re.search(rf"^two +{site.user_of('two')} +\d+ +ready .* MiB ", "\n".join(parts), re.MULTILINE)
+    assert re.search(rf"^two +{site.user_of('two')} +\d+ +1 +ready .* MiB ", "\n".join(parts), re.MULTILINE)
     assert len(site.part("two")["processes"]) == 3
 
 

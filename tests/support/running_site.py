@@ -105,6 +105,17 @@ def do_sleep(seconds):
     time.sleep(float(seconds))
     return "slept"
 
+def do_scribble(byte):
+    """Write over every page of a scoreboard that this process can reach; which these are."""
+    import ctypes
+    found = []
+    for line in open("/proc/self/maps"):
+        if "memfd:scoreboard" in line:
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            ctypes.memset(start, int(byte), end - start)
+            found.append(str(end - start))
+    return " ".join(found)
+
 def do_stray(query):
     """A daemon as the textbooks make one: forked twice, in a session of its own."""
     if os.fork() == 0:

@@ -55,6 +55,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.workers",),),
     (("fastcore.loop",), ("fastcore.client",)),
     (("fastcore.service",), ("fastcore.acceptor",)),
+    (("fastcore.scoreboard",),),
     (("fastcore.channel",), ("fastcore.peers",)),
     (("fastcore.exchange",),),
     (("fastcore.wsgi",), ("fastcore.connection",)),
