@@ -13,10 +13,13 @@ MIB = 1024 * KIB
 _MOST = 2**53  # no limit means anything over it, and sums of two fit 64 bits
 
 
+MAY_BE_OFF = ("request_timeout", "slow_request_ms")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one worker accepts before it refuses. All values are positive integers up to 2**53, times are seconds;
-    `request_timeout` may be 0.
+    """What one worker accepts before it refuses. All values are positive integers up to 2**53, times are seconds but
+    for `slow_request_ms`; that and `request_timeout` may be 0.
 
     Example: ``Limits(body=256 * MIB, idle_timeout=15)``.
     """
@@ -50,12 +53,16 @@ class Limits:
     """Seconds that input is still read and thrown away after an early answer, so that the answer is not lost."""
     request_timeout: int = 0
     """Seconds that one call into the application may take: the call itself, or one next() of its body; then it is
-    ended by RequestTimeout, and the client gets 504. 0 for no limit."""
+    ended by RequestTimeout, and the client gets 504; a call that goes on for four times as long ends its worker. 0 for
+    no limit."""
+    slow_request_ms: int = 0
+    """Milliseconds after which the stack of one call into the application goes to the log, while it goes on. 0 for
+    never."""
 
     def __post_init__(self) -> None:
         for name in LIMIT_NAMES:
             value = getattr(self, name)
-            least = 0 if name == "request_timeout" else 1
+            least = 0 if name in MAY_BE_OFF else 1
             if type(value) is not int or not least <= value <= _MOST:
                 what = "a positive int" if least else "0 or a positive int"
                 raise ValueError(f"Limits.{name} must be {what} up to 2**53, not {value!r}")

@@ -14,7 +14,7 @@ from types import FrameType
 from fastcore import implementation
 from fastcore.addresses import WEB_SERVER_ADDRESSES, allowed_addresses
 from fastcore.constants import AUTHORIZER, FILTER, RESPONDER
-from fastcore.limits import DEFAULT_LIMITS, Limits
+from fastcore.limits import DEFAULT_LIMITS, MIB, Limits
 from fastcore.listeners import OwnedPath, open_listener
 from fastcore.log import Log, stderr_log
 from fastcore.spool import check_directory
@@ -48,6 +48,7 @@ def serve(
     on_ready: Callable[[], None] | None = None,
     log: Log = stderr_log,
     max_requests: int = 0,
+    max_memory: int = 0,
     end_signals: Collection[signal.Signals] = END_SIGNALS,
     roles: Sequence[Role] = ("responder",),
     overload: Literal["protocol", "page"] = "protocol",
@@ -78,6 +79,9 @@ def serve(
         log: takes one text without a newline.
         max_requests: a worker that has answered about so many, up to a tenth fewer, is replaced; 0 for never. There is
             a parent process then, even with one worker.
+        max_memory: bytes of resident memory (shared pages count too). A worker that has used more, at any time,
+            finishes what has begun and is replaced; looked at after each call. 0 for no limit. There is a parent
+            process then, too.
         end_signals: those that end it: SIGTERM, SIGINT and SIGUSR1.
         roles: what the application is for: "responder", "authorizer", "filter" (FastCGI 1.0 §6); other requests get
             FCGI_UNKNOWN_ROLE. An application that is no authorizer and answers 200 would authorize everybody.
@@ -105,8 +109,9 @@ def serve(
         raise ValueError(f"interface is 'wsgi' or 'native', not {interface!r}")
     if workers < 1:
         raise ValueError(f"workers is 1 or more, not {workers}")
-    if max_requests < 0:
-        raise ValueError(f"max_requests is 0 or more, not {max_requests}")
+    for name, value in (("max_requests", max_requests), ("max_memory", max_memory)):
+        if value < 0:
+            raise ValueError(f"{name} is 0 or more, not {value}")
     unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles or isinstance(roles, str):
         raise ValueError(f"roles are some of {', '.join(ROLES)}, not {', '.join(unknown) or repr(roles)}")
@@ -144,14 +149,14 @@ def serve(
         make_page = implementation.scoreboard.Page
 
     def work(lifeline: int = -1, number: int = 0) -> int:
-        application = _Counted(native, max_requests) if max_requests else native
+        application, counters = _counted(native, max_requests, max_memory, log)
         if scoreboard >= 0:
             page = options["scoreboard"] = make_page(scoreboard, number, time.monotonic())
             os.close(scoreboard)  # nothing of the others' pages can be reached any more
             page.enter(IDLE, time.monotonic(), 0)
         loop = worker_loop(listener, application, lifeline=lifeline, **options)
-        if max_requests:
-            application.on_last = loop.drain
+        for counter in counters:
+            counter.on_last = loop.drain
         return _run_loop(loop, end_signals, mask, log)
 
     def on_end(number: int) -> None:
@@ -172,7 +177,7 @@ def serve(
         implementation.loop.release_memory()
         if on_ready is not None:
             on_ready()
-        if workers == 1 and not max_requests:
+        if workers == 1 and not max_requests and not max_memory:
             return work()
         return Prefork(workers, work, log, end_signals, on_end).run()
     finally:
@@ -209,6 +214,47 @@ def _adjusted(app: Any, script_name: str | None, errors: str, log: Log) -> Any:
     if errors == "log":
         app = ErrorsToLog(app, log)
     return app if script_name is None else AtPath(app, script_name)
+
+
+def _counted(application: Any, count: int, memory: int, log: Log) -> tuple[Any, list[_Weighed | _Counted]]:
+    """The application below what looks how often it is called and how much memory is used; and that."""
+    counters: list[_Weighed | _Counted] = []
+    if memory and (used := _peak_memory()) > memory:
+        log(f"max_memory is not heeded: {used / MIB:.1f} MiB were used before the first request")
+    elif memory:
+        application = _Weighed(application, memory, log)
+        counters.append(application)
+    if count:
+        application = _Counted(application, count)
+        counters.append(application)
+    return application, counters
+
+
+def _peak_memory() -> int:
+    """Bytes of resident memory that this process has had at most (getrusage(2))."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class _Weighed:
+    """A native application that tells when its process has used more than so many bytes of memory."""
+
+    def __init__(self, application: Any, limit: int, log: Log) -> None:
+        self._application = application
+        self._limit = limit
+        self._log = log
+        self._over = False
+        self.on_last: Callable[[], None]
+
+    def __call__(self, request: Any) -> Any:
+        try:
+            return self._application(request)
+        finally:
+            if not self._over and (used := _peak_memory()) > self._limit:
+                self._over = True
+                self._log(f"{used / MIB:.1f} MiB are more than max_memory: this worker ends")
+                self.on_last()
 
 
 class _Counted:

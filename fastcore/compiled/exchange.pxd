@@ -20,7 +20,7 @@ cdef class Exchange:
     cdef object log
     cdef object awaited              # what the application returned, until its task takes it; then the body
     cdef bint streaming              # `awaited` is an asynchronous body
-    cdef public object timer         # a CallTimer where limits.request_timeout is set, else None
+    cdef public object timer         # a CallTimer where a limit for it is set, else None
     cdef public double begun         # seconds (monotonic): when its request was complete; only where there is a scoreboard
     cdef bytes head                  # not handed out yet; None afterwards
     cdef bytes piece                 # body waiting to be handed out, from `offset` on; None where there is none

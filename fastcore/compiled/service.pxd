@@ -13,7 +13,7 @@ cdef class Service(Waiter):
     cdef object log, complain, event_loop
     cdef object host                      # fastcore.asynchronous.Host, there from the first coroutine on
     cdef Py_ssize_t orphans               # tasks whose connection is gone
-    cdef object timer                     # a CallTimer where limits.request_timeout is set, else None
+    cdef object timer                     # a CallTimer where a limit for it is set, else None
     cdef Page scoreboard                  # where it writes what it does; None for nowhere
     cdef int epoll                        # -1 while it does not run
     cdef dict channels                    # by descriptor

@@ -52,10 +52,10 @@ cdef class Service(Waiter):
         self.channels = {}
         self.runnable = {}
         self.output_buffer = limits.output_buffer
-        if limits.request_timeout:
+        if limits.request_timeout or limits.slow_request_ms:
             from fastcore.calltimer import CallTimer
 
-            self.timer = CallTimer(limits.request_timeout, self.log)
+            self.timer = CallTimer(limits, self.log)
 
     cdef int control(self, int operation, int fd, uint32_t interest) except -1:
         cdef epoll_event event

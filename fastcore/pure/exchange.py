@@ -47,7 +47,7 @@ class Exchange:
         self.aborted = False
         self.task: Any = None
         self.context = contextvars.copy_context()
-        self.timer: CallTimer | None = None  # where limits.request_timeout is set
+        self.timer: CallTimer | None = None  # where a limit for it is set
         self.begun = 0.0  # seconds (monotonic): when its request was complete; only where there is a scoreboard
         self._application = application
         self._log = log

@@ -57,10 +57,10 @@ class Service:
         self._runnable: dict[int, Channel] = {}  # by fd: more to send, and the reader keeps up
         self._stopping = False
         self._timer: CallTimer | None = None
-        if limits.request_timeout:
+        if limits.request_timeout or limits.slow_request_ms:
             from fastcore.calltimer import CallTimer
 
-            self._timer = CallTimer(limits.request_timeout, self._log)
+            self._timer = CallTimer(limits, self._log)
 
     def watch(self, channel: Channel) -> None:
         """Tell epoll what this channel waits for: input until its end, room for output where some is waiting.

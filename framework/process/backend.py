@@ -18,10 +18,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from framework.process import notify
 from framework.process.spec import MAX_SPEC_BYTES, MAX_TABLE_BYTES, Spec, SpecError, parse
+
+if TYPE_CHECKING:
+    from fastcore import Limits
 
 __all__ = ["EXIT_CONFIG", "EXIT_PRIVILEGES", "BackendError", "load_application", "main"]
 
@@ -123,7 +126,7 @@ def _prove(spec: Spec) -> None:
 
 
 def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
-    from fastcore import Limits, serve
+    from fastcore import serve
     from fastcore.listeners import ListenerError
 
     listener = _listener() if bind is None else bind
@@ -146,13 +149,21 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
             listener,
             interface="native" if native else "wsgi",
             workers=spec.workers,
-            limits=Limits(body=spec.max_request_size),
+            limits=_limits(spec),
+            max_requests=spec.max_requests,
+            max_memory=spec.max_memory,
             allow_uids=spec.allow_uids,
             on_ready=say_ready,
             scoreboard=-1 if spec.scoreboard_fd is None else spec.scoreboard_fd,
         )
     except ListenerError as error:
         raise BackendError(str(error)) from None
+
+
+def _limits(spec: Spec) -> Limits:
+    from fastcore import Limits
+
+    return Limits(body=spec.max_request_size, request_timeout=spec.request_timeout, slow_request_ms=spec.slow_request)
 
 
 def _describe(spec: Spec, rows_of: Callable[[Any], list[dict[str, Any]]]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SPEC_BYTES", "MAX_TABLE_BYTES", "Spec", "SpecError", "parse", "spec_of"]
 
-VERSION = 2
+VERSION = 3
 MAX_SPEC_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 * 1024
 """The largest URL table that is passed on."""
@@ -62,6 +62,10 @@ def spec_of(
         "development": site.development,
         "state_directory": str(declared.state_directory),
         "health": declared.health,
+        "request_timeout": declared.request_timeout,
+        "slow_request": declared.slow_request,
+        "max_memory": declared.max_memory,
+        "max_requests": declared.max_requests,
         "urls_fd": urls_fd,
         "scoreboard_fd": scoreboard_fd,
         "privileges": dict(privileges) if privileges is not None else None,
@@ -84,6 +88,10 @@ class Spec:
     development: bool
     state_directory: str
     health: str
+    request_timeout: int
+    slow_request: int
+    max_memory: int
+    max_requests: int
     urls_fd: int | None
     scoreboard_fd: int | None
     privileges: Mapping[str, Any] | None
@@ -114,6 +122,10 @@ def parse(data: bytes) -> Spec:
         development=_get(raw, "development", bool),
         state_directory=_get(raw, "state_directory", str),
         health=_get(raw, "health", str),
+        request_timeout=_get(raw, "request_timeout", int),
+        slow_request=_get(raw, "slow_request", int),
+        max_memory=_get(raw, "max_memory", int),
+        max_requests=_get(raw, "max_requests", int),
         urls_fd=_get_optional(raw, "urls_fd", int),
         scoreboard_fd=_get_optional(raw, "scoreboard_fd", int),
         privileges=_get_optional(raw, "privileges", dict),

@@ -210,10 +210,25 @@ class _Loader:
             environment=environment,
             state_directory=table.text("state_directory", state / name, values.check_directory_name),
             health=table.text("health", "", values.check_health),
+            **self._limits(table),
             **self._sandbox(table),
         )
         table.close()
         return backend
+
+    def _limits(self, table: Table) -> dict[str, Any]:
+        """When a call or a worker has had enough."""
+        either = (int, str)
+        keys: dict[str, Any] = {
+            "request_timeout": table.value("request_timeout", either, 0, values.check_timeout),
+            "slow_request": table.value("slow_request", either, 0, values.check_duration),
+            "max_memory": table.value("max_memory", either, 0, values.check_memory),
+            "max_requests": table.number("max_requests", 0, 0, values.MAX_REQUESTS),
+        }
+        if 0 < keys["request_timeout"] * 1000 <= keys["slow_request"]:
+            reason = "has no effect: request_timeout ends a call before it is called slow"
+            table.refuse("slow_request", reason, "choose a shorter one", "warning")
+        return keys
 
     def _sandbox(self, table: Table) -> dict[str, Any]:
         """What the kernel is to keep a back end from, and what it may all the same."""

@@ -55,6 +55,10 @@ class Backend:
     private_network  no network interface at all
     capabilities     names without "cap_": each a right of root
     nice             priority of its processes, 0 to 19
+    request_timeout  seconds that one call into the application may take; 0 for no limit
+    slow_request     milliseconds after which the stack of a call goes to the log; 0 for never
+    max_memory       bytes of resident memory after which a worker is replaced; 0 for no limit
+    max_requests     requests after which a worker is replaced; 0 for never
     """
 
     name: str
@@ -77,6 +81,10 @@ class Backend:
     private_network: bool = False
     capabilities: tuple[str, ...] = ()
     nice: int = 0
+    request_timeout: int = 0
+    slow_request: int = 0
+    max_memory: int = 0
+    max_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,14 @@ MAX_NAME: Final = 32
 MAX_WORKERS: Final = 64
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a unix socket's path: sun_path of unix(7) without its final NUL."""
+MAX_REQUESTS: Final = 10**9
 MAX_REQUEST_SIZE: Final = 1 << 40
+MAX_DURATION: Final = 24 * 3600 * 1000
+"""Milliseconds."""
 MAX_AGE: Final = 366 * 24 * 3600
 
 _UNITS: Final = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_TIME_UNITS: Final = {"": 1000, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 _RESERVED_VARIABLES: Final = ("LISTEN_", "NOTIFY_SOCKET", "LD_", "PYTHON")
 _ANSWERS_OWN_HEADERS: Final = frozenset(
     ("content-length", "content-type", "transfer-encoding", "connection", "status", "location", "date", "cache-control")
@@ -260,6 +264,33 @@ def check_header(name: str, value: str) -> None:
         raise Refused(f"{name} belongs to the answer itself and cannot be set for a whole host")
     if not re.fullmatch(r"[\x20-\x7e]*", value) or value != value.strip() or value.endswith("\\"):
         raise Refused(f"the value of {name} has characters that a header cannot carry", "printable ASCII, one line")
+
+
+def check_duration(value: int | str) -> int:
+    """A span of time in milliseconds: a number of seconds, or text with a unit such as "500 ms" or "2 s"."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]{1,9})\s*([a-z]*)", value.strip())
+        if not match or match[2] not in _TIME_UNITS:
+            raise Refused(f"{value!r} is not a time", 'a number of seconds, or text such as "500 ms", "2 s" or "5 min"')
+        milliseconds = int(match[1]) * _TIME_UNITS[match[2]]
+    else:
+        milliseconds = value * 1000
+    if not 0 <= milliseconds <= MAX_DURATION:
+        raise Refused(f"{shown(value)} is out of range", "from 0 (off) to 24 h")
+    return milliseconds
+
+
+def check_timeout(value: int | str) -> int:
+    """A span of time in whole seconds."""
+    milliseconds = check_duration(value)
+    if milliseconds % 1000:
+        raise Refused(f"{shown(value)} is not a whole number of seconds", 'such as "30 s"')
+    return milliseconds // 1000
+
+
+def check_memory(value: int | str) -> int:
+    """A size in bytes, or 0 for no limit."""
+    return 0 if value == 0 else check_size(value)
 
 
 def check_size(value: int | str) -> int:

@@ -14,10 +14,10 @@ def start(tmp_path, twin_environment):
     """A function that starts a server of the slow applications with this limit."""
     servers = []
 
-    def started(seconds):
+    def started(seconds, *options):
         directory = tmp_path / str(len(servers))
         directory.mkdir()
-        server = Server(directory, twin_environment, "native", "--limit", f"request_timeout={seconds}")
+        server = Server(directory, twin_environment, "native", "--limit", f"request_timeout={seconds}", *options)
         server._command[-1] = "slow_applications:native"
         servers.append(server)
         return server.__enter__()
@@ -93,3 +93,34 @@ def test_idle_worker_is_not_woken(start):
         return count == previous
 
     server.wait_for(at_rest, "a worker that sleeps", 60)
+
+
+@pytest.mark.parametrize(("path", "where"), [("/never", "slow_applications.py"), ("/stuck", "slow_applications.py")])
+def test_what_cannot_be_ended_ends_with_its_worker_and_another_answers(start, path, where):
+    server = start(1, "--max-requests", "100000")
+    before = server.ask(PATH_INFO="/pid").body
+    with server.connect(timeout=60) as sock:
+        sock.sendall(wire.request(PATH_INFO=path))
+        assert sock.recv(1) == b"", "its connection ends without an answer"
+    after = server.ask(PATH_INFO="/pid").body
+    assert after not in (b"", before)
+    assert "Timeout (0:00:0" in server.log
+    assert where in server.log.partition("Timeout (0:00:0")[2]
+    assert f"worker {before.decode()} exited with status 1; a new one starts" in server.log
+
+
+def test_a_slow_call_is_told_with_its_stack_while_it_goes_on(start):
+    server = start(0, "--limit", "slow_request_ms=200")
+    assert server.ask(PATH_INFO="/short").body == b"more than the limit"
+    assert server.log.count("a call takes longer than 0.2 s: GET '/short'") == 1
+    assert 'slow_applications.py", line' in server.log
+    assert server.ask(PATH_INFO="/").body == b"quick"
+    assert server.ask(PATH_INFO="/short").body == b"more than the limit"
+    assert server.log.count("a call takes longer than 0.2 s: GET '/short'") == 2
+
+
+def test_a_slow_call_is_told_first_and_ended_then(start):
+    server = start(1, "--limit", "slow_request_ms=200")
+    assert server.ask(PATH_INFO="/forever").status == 504
+    slow, over = server.log.find("takes longer than 0.2 s"), server.log.find("took longer than 1 s")
+    assert 0 <= slow < over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 
@@ -53,6 +54,16 @@ def native(request):
             return 200, [], three_pieces()
         case "/empty-pieces":
             return 200, [], iter(forever, None)
+        case "/never":
+            while True:
+                try:
+                    time.sleep(0.01)
+                except BaseException:
+                    pass
+        case "/stuck":
+            sum(range(10**13))  # in C, which looks at no signals
+        case "/pid":
+            return b"%d" % os.getpid()
         case "/own":
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
             return b"mine now"

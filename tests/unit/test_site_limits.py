@@ -1,0 +1,82 @@
+"""The keys of a back end that say when it has had enough: their units, and every mistake with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from framework.site import Site, SiteError, load
+
+SMALLEST = """\
+[site]
+name = "appliance"
+
+[[host]]
+name = "console.localhost"
+backends = ["status"]
+
+[backend.status]
+application = "appliance.status:app"
+"""
+
+
+def read(folder: Path, line: str) -> Site:
+    file = folder / "site.toml"
+    file.write_text(f"{SMALLEST}{line}\n")
+    return load(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("request_timeout = 30", "request_timeout", 30),
+        ('request_timeout = "30 s"', "request_timeout", 30),
+        ('request_timeout = "2000ms"', "request_timeout", 2),
+        ('request_timeout = "5 min"', "request_timeout", 300),
+        ("request_timeout = 0", "request_timeout", 0),
+        ('slow_request = "500 ms"', "slow_request", 500),
+        ("slow_request = 2", "slow_request", 2000),
+        ('max_memory = "64 MiB"', "max_memory", 64 << 20),
+        ("max_memory = 0", "max_memory", 0),
+        ("max_requests = 1000", "max_requests", 1000),
+        ("", "max_requests", 0),
+        ("", "request_timeout", 0),
+        ("", "slow_request", 0),
+        ("", "max_memory", 0),
+    ],
+)
+def test_a_limit_is_read_with_its_unit(tmp_path: Path, line: str, key: str, value: int) -> None:
+    assert getattr(read(tmp_path, line).backends["status"], key) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('request_timeout = "1500 ms"', "is not a whole number of seconds"),
+        ('request_timeout = "30 seconds"', "'30 seconds' is not a time"),
+        ("request_timeout = -1", "-1 is out of range"),
+        ('request_timeout = "25 h"', "'25 h' is out of range"),
+        ("request_timeout = 1.5", "1.5 is not a whole number or text in quotes"),
+        ("slow_request = true", "true is not a whole number or text in quotes"),
+        ('slow_request = "fast"', "'fast' is not a time"),
+        ('max_memory = "64"', "64 bytes is out of range"),
+        ('max_memory = "64 MiBs"', "'64 MiBs' is not a size"),
+        ("max_requests = -1", "-1 is out of range"),
+        ('max_requests = "many"', "'many' is not a whole number"),
+    ],
+)
+def test_a_wrong_limit_is_refused_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(SiteError) as caught:
+        read(tmp_path, line)
+    (problem,) = caught.value.problems
+    assert problem.line == 10
+    assert problem.key == f"backend.status.{line.split()[0]}"
+    assert reason in problem.reason
+
+
+def test_a_slow_request_that_never_comes_is_warned_of(tmp_path: Path) -> None:
+    site = read(tmp_path, 'slow_request = "5 s"\nrequest_timeout = 5')
+    (remark,) = site.remarks
+    assert (remark.level, remark.line) == ("warning", 10)
+    assert remark.reason.startswith("has no effect: request_timeout ends a call before")
