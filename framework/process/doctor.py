@@ -196,6 +196,8 @@ def _attempts(site: Site, part: Part, parts: list[Part], answer: dict[str, Any])
     separate = part.privileges.switch
     boxed = part.privileges.sandbox is not None
     readable = [*map(str, (*backend.path, *backend.read, *backend.write)), str(backend.state_directory)]
+    if backend.credentials:
+        readable.append(str(site.credentials_path(part.name)))
     writable = [*map(str, backend.write), str(backend.state_directory)]
     for path in dict.fromkeys(readable):
         yield "read", path, True
@@ -204,6 +206,8 @@ def _attempts(site: Site, part: Part, parts: list[Part], answer: dict[str, Any])
         if other.kind == "backend" and other.name != part.name:
             state = str(site.backends[other.name].state_directory)
             shared = other.privileges.uid == part.privileges.uid
+            if site.backends[other.name].credentials and (boxed or not shared):
+                yield "read", str(site.credentials_path(other.name)), False
             if boxed or not shared:
                 yield "read", state, _is_below(state, readable)
                 yield "write", state, _is_below(state, writable)

@@ -7,18 +7,21 @@ told at once and nothing starts. No processes here but the short trial of what a
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framework.process.credentials import check as check_credentials
 from framework.process.launcher import FIRST_LISTEN_FD, Launch
 from framework.process.privileges import FRONTEND_UMASK, PrivilegeError, Privileges, caller, environment, resolve
 from framework.process.runfiles import notify_directory
 from framework.process.sandbox import SandboxError
 from framework.process.sandbox import plan as plan_sandbox
 from framework.process.view import Tree, View, ViewError, plan
+from framework.site.values import RESOURCES
 
 if TYPE_CHECKING:
     from framework.site.schema import Backend, Site
@@ -132,7 +135,10 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
 
     `describe` is for an import that only tells its URLs: then the state directory need not be there yet.
     """
-    privileges = _backend_privileges(site, backend)
+    problems = [] if describe or site.development else check_credentials(backend)
+    if problems:
+        raise PartsError(problems)
+    privileges = _backend_privileges(site, backend, describe=describe)
     prefixes = [f"{mount.host}{mount.prefix or '/'}" for mount in site.mounts if mount.backend == backend.name]
     part = Part(
         name=backend.name,
@@ -154,19 +160,27 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
     return with_view(part, trees)
 
 
-def _backend_privileges(site: Site, backend: Backend) -> Privileges:
+def _backend_privileges(site: Site, backend: Backend, *, describe: bool) -> Privileges:
     root = os.geteuid() == 0
     if not root and backend.capabilities:
         raise PrivilegeError(f"back end {backend.name!r}: capabilities can only be given by root")
-    rights = resolve(backend.user, backend.group, capabilities=backend.capabilities) if root else caller()
+    if root:
+        rights = resolve(backend.user, backend.group, capabilities=backend.capabilities, umask=backend.umask)
+    else:
+        rights = caller(umask=backend.umask)
+    limits = {
+        **dict(rights.limits),
+        **{getattr(resource, RESOURCES[name][0]): at for name, at in backend.limits.items()},
+    }
     code = [*(tree.path for tree in code_trees()), *map(str, backend.path), str(site.urls_directory)]
+    secrets = [str(site.credentials_path(backend.name))] if backend.credentials and not describe else []
     python = os.path.abspath(sys.executable)
     sandbox = (
         None
         if site.development
-        else plan_sandbox(backend, code=[*_narrowed(code)], packages=(_package_root(),), python=python)
+        else plan_sandbox(backend, code=[*_narrowed(code), *secrets], packages=(_package_root(),), python=python)
     )
-    return replace(rights, nice=backend.nice, sandbox=sandbox)
+    return replace(rights, nice=backend.nice, sandbox=sandbox, limits=tuple(limits.items()))
 
 
 def _narrowed(paths: Iterable[str]) -> Iterator[str]:

@@ -64,6 +64,8 @@ class Privileges:
             "groups": list(self.groups),
             "capabilities": self.capabilities,
             "switch": self.switch,
+            "umask": self.umask,
+            "limits": [list(limit) for limit in self.limits],
             "sandbox": self.sandbox.to_spec() if self.sandbox is not None else None,
         }
 

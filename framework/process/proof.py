@@ -7,6 +7,7 @@ Sources: proc(5), credentials(7), capabilities(7).
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,8 @@ def prove(expected: Mapping[str, Any]) -> list[str]:
 
     Besides reading /proc/self/status it tries to become root, which must fail.
     """
-    return compare(expected, read_status()) + _try_to_return(expected) + _try_to_look_out(expected)
+    problems = compare(expected, read_status()) + _compare_limits(expected)
+    return problems + _try_to_return(expected) + _try_to_look_out(expected)
 
 
 def compare(expected: Mapping[str, Any], status: Mapping[str, str]) -> list[str]:
@@ -49,6 +51,19 @@ def compare(expected: Mapping[str, Any], status: Mapping[str, str]) -> list[str]
     sandbox = expected.get("sandbox")
     if sandbox and sandbox["seccomp"]:
         check("Seccomp", status.get("Seccomp"), "2")
+    return problems
+
+
+def _compare_limits(expected: Mapping[str, Any]) -> list[str]:
+    """What a process may change later is looked at before it can: the umask, and limits that it could only narrow."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    declared = expected.get("umask", umask)
+    problems = [] if umask == declared else [f"umask is {umask:03o}, declared {declared:03o}"]
+    for kind, value in expected.get("limits", ()):
+        for name, found in zip(("soft", "hard"), resource.getrlimit(kind), strict=True):
+            if found == resource.RLIM_INFINITY or found > value:
+                problems.append(f"the {name} limit of resource {kind} is {found}, declared {value}")
     return problems
 
 

@@ -140,13 +140,18 @@ def _kill(pid: int) -> None:
         pass
 
 
-def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace a file so that a reader sees the old or the new content, never a part. Not synced to the disk."""
+def write_file(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file so that a reader sees the old or the new content, never a part. Not synced to the disk.
+
+    owner  uid and gid; None for the caller's
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(number, "wb") as file:
         file.write(data)
         os.fchmod(number, mode)
+        if owner is not None:
+            os.fchown(number, *owner)
     os.replace(temporary, path)
 
 
@@ -234,6 +239,7 @@ class RunDirectory:
             self.site.urls_directory,
             notify_directory(self.site),
             self.site.frontend_directory,
+            self.site.credentials_directory,
         ):
             try:
                 remove_tree(folder)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from framework.process import control, linux, notify
 from framework.process.child import Child
+from framework.process.credentials import place as place_credentials
 from framework.process.frontend import (
     FrontendError,
     accepts,
@@ -205,13 +206,17 @@ class Supervisor:
         listener = self._listener_of(child)
         notify_name = f"{child.name}.sock" if child.generation == 1 else f"{child.name}.{child.generation}.sock"
         variables = {"NOTIFY_SOCKET": child.open_notify(notify_directory(self.site) / notify_name)}
+        backend = self._site_of(child).backends[child.name]
+        if backend.credentials:
+            folder = place_credentials(self.site, backend, child.part.privileges)
+            variables["CREDENTIALS_DIRECTORY"] = str(folder)
         with ExitStack() as ours:
             spec = self._seal_spec(child)
             ours.callback(os.close, spec)
             table_end = child.expect_table(self._table_path(child))
             ours.callback(os.close, table_end)
             descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
-            descriptors[SCOREBOARD_FD] = child.open_scoreboard(self._site_of(child).backends[child.name].workers)
+            descriptors[SCOREBOARD_FD] = child.open_scoreboard(backend.workers)
             child.start(child.part.launch(descriptors, (child.name,), variables))
 
     def _table_path(self, child: Child) -> Path:

@@ -240,6 +240,9 @@ class _Loader:
             "system_calls": tuple(table.texts("system_calls", values.check_word)),
             "capabilities": tuple(table.texts("capabilities", values.check_word)),
             "nice": table.number("nice", 0, 0, 19),
+            "umask": table.text("umask", 0o077, values.check_umask),
+            "limits": self._resources(table),
+            "credentials": self._credentials(table),
         }
         for key in ("read", "write", "execute"):
             keys[key] = tuple(table.texts(key, self._any_path))
@@ -249,6 +252,24 @@ class _Loader:
             reason = "is off: this back end may do whatever its user may"
             table.refuse("sandbox", reason, "declare what it needs with read, write, execute, network", "warning")
         return keys
+
+    def _resources(self, table: Table) -> dict[str, int]:
+        good = {}
+        for name, value in table.table("limits").items():
+            try:
+                good[name] = values.check_resource(name, value)
+            except Refused as refused:
+                table.refuse("limits", refused.reason, refused.hint)
+        return good
+
+    def _credentials(self, table: Table) -> dict[str, Path]:
+        good = {}
+        for name, text in table.pairs("credentials").items():
+            try:
+                good[values.check_credential(name)] = self._any_path(text)
+            except Refused as refused:
+                table.refuse("credentials", refused.reason, refused.hint)
+        return good
 
     def _any_path(self, text: str) -> Path:
         """A file or folder of the system, or one beside the site file; links are followed when it is used."""

@@ -55,6 +55,9 @@ class Backend:
     private_network  no network interface at all
     capabilities     names without "cap_": each a right of root
     nice             priority of its processes, 0 to 19
+    umask            permission bits that its new files lack
+    limits           resources of each of its processes (`values.RESOURCES`): numbers, sizes in bytes, seconds
+    credentials      name → file with a secret, which it finds in CREDENTIALS_DIRECTORY
     request_timeout  seconds that one call into the application may take; 0 for no limit
     slow_request     milliseconds after which the stack of a call goes to the log; 0 for never
     max_memory       bytes of resident memory after which a worker is replaced; 0 for no limit
@@ -81,6 +84,9 @@ class Backend:
     private_network: bool = False
     capabilities: tuple[str, ...] = ()
     nice: int = 0
+    umask: int = 0o077
+    limits: Mapping[str, int] = field(default_factory=dict)
+    credentials: Mapping[str, Path] = field(default_factory=dict)
     request_timeout: int = 0
     slow_request: int = 0
     max_memory: int = 0
@@ -178,6 +184,15 @@ class Site:
     def control_path(self) -> Path:
         """The supervisor's control socket."""
         return self.run_directory / "control.sock"
+
+    @property
+    def credentials_directory(self) -> Path:
+        """Folder of the back ends' secrets, one folder for each: root's, 0711."""
+        return self.run_directory / "credentials"
+
+    def credentials_path(self, backend: str) -> Path:
+        """The folder with the secrets of a back end: 0500, its user's."""
+        return self.credentials_directory / backend
 
     def socket_path(self, backend: str) -> Path:
         """The unix socket of a back end.

@@ -144,6 +144,15 @@ class Table:
             self.refuse(name, f"the value {shown(value)} of {key} is not text in quotes", hint)
         return good
 
+    def table(self, name: str) -> Mapping[str, Any]:
+        """A table of anything."""
+        self._asked.append(name)
+        values = self.data.get(name, {})
+        if not isinstance(values, dict):
+            self.refuse(name, f"{shown(values)} is not a table", f"write {name} = {{ NAME = value }}")
+            return {}
+        return values
+
     def asked(self, name: str) -> None:
         """Tell that somebody reads this key by other means."""
         self._asked.append(name)

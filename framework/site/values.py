@@ -23,11 +23,23 @@ MAX_REQUESTS: Final = 10**9
 MAX_REQUEST_SIZE: Final = 1 << 40
 MAX_DURATION: Final = 24 * 3600 * 1000
 """Milliseconds."""
+LEAST_OPEN_FILES: Final = 32
 MAX_AGE: Final = 366 * 24 * 3600
 
 _UNITS: Final = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TIME_UNITS: Final = {"": 1000, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
-_RESERVED_VARIABLES: Final = ("LISTEN_", "NOTIFY_SOCKET", "LD_", "PYTHON")
+RESOURCES: Final = {
+    "open_files": ("RLIMIT_NOFILE", False),
+    "processes": ("RLIMIT_NPROC", False),
+    "cpu": ("RLIMIT_CPU", False),
+    "core": ("RLIMIT_CORE", True),
+    "file_size": ("RLIMIT_FSIZE", True),
+    "address_space": ("RLIMIT_AS", True),
+    "stack": ("RLIMIT_STACK", True),
+    "locked_memory": ("RLIMIT_MEMLOCK", True),
+}
+"""The name of a limit in a site file → that of setrlimit(2), and whether it is a size."""
+_RESERVED_VARIABLES: Final = ("LISTEN_", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "LD_", "PYTHON")
 _ANSWERS_OWN_HEADERS: Final = frozenset(
     ("content-length", "content-type", "transfer-encoding", "connection", "status", "location", "date", "cache-control")
 )
@@ -291,6 +303,40 @@ def check_timeout(value: int | str) -> int:
 def check_memory(value: int | str) -> int:
     """A size in bytes, or 0 for no limit."""
     return 0 if value == 0 else check_size(value)
+
+
+def check_resource(name: str, value: object) -> int:
+    """One limit of a process: a number, or a size where it is one."""
+    if name not in RESOURCES:
+        raise Refused(f"there is no limit {name!r}", f"known: {', '.join(sorted(RESOURCES))}")
+    is_size = RESOURCES[name][1]
+    if type(value) is int and 0 <= value <= MAX_REQUEST_SIZE:
+        if value < LEAST_OPEN_FILES and name == "open_files":
+            raise Refused(f"{value} open files are too few to serve", f"{LEAST_OPEN_FILES} at least")
+        return value
+    if is_size and type(value) is str:
+        return check_size(value)
+    kind = 'a number of bytes, or text such as "64 MiB"' if is_size else "a whole number"
+    raise Refused(f"{name} = {shown(value)} is out of range or of another kind", kind)
+
+
+def check_umask(value: str) -> int:
+    """The permission bits that new files lack."""
+    if not isinstance(value, str) or not re.fullmatch(r"(0o?)?[0-7]{1,3}", value):
+        raise Refused(f"{shown(value)} is not a umask", 'three octal digits as text, such as "027"')
+    mask = int(value, 8)
+    if mask & 0o700:
+        raise Refused(f"{shown(value)} takes rights from the back end itself", 'begin with 0, as "027"')
+    if not mask & 0o002:
+        raise Refused(f"{shown(value)} would let everybody write its new files", 'such as "027" or "022"')
+    return mask
+
+
+def check_credential(name: str) -> str:
+    """The name of a secret: that of a file."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name):
+        raise Refused(f"{name!r} is not the name of a credential", "letters, digits and _ . -, no dot or - first")
+    return name
 
 
 def check_size(value: int | str) -> int:

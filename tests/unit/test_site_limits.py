@@ -80,3 +80,42 @@ def test_a_slow_request_that_never_comes_is_warned_of(tmp_path: Path) -> None:
     (remark,) = site.remarks
     assert (remark.level, remark.line) == ("warning", 10)
     assert remark.reason.startswith("has no effect: request_timeout ends a call before")
+
+
+def test_umask_limits_and_credentials_are_read(tmp_path: Path) -> None:
+    lines = 'umask = "027"\nlimits = { open_files = 256, core = "1 MiB" }\ncredentials = { token = "secrets/token" }'
+    backend = read(tmp_path, lines).backends["status"]
+    assert backend.umask == 0o027
+    assert backend.limits == {"open_files": 256, "core": 1 << 20}
+    assert backend.credentials == {"token": tmp_path / "secrets" / "token"}
+    usual = read(tmp_path, "").backends["status"]
+    assert (usual.umask, usual.limits, usual.credentials) == (0o077, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('umask = "077x"', "is not a umask"),
+        ("umask = 27", "27 is not text in quotes"),
+        ('umask = "000"', "would let everybody write"),
+        ('umask = "777"', "takes rights from the back end itself"),
+        ("limits = 5", "5 is not a table"),
+        ("limits = { files = 5 }", "there is no limit 'files'"),
+        ("limits = { open_files = 3 }", "3 open files are too few"),
+        ('limits = { open_files = "64 MiB" }', "open_files = '64 MiB' is out of range or of another kind"),
+        ('limits = { core = "much" }', "'much' is not a size"),
+        ("limits = { cpu = -1 }", "cpu = -1 is out of range"),
+        ("limits = { cpu = true }", "cpu = true is out of range"),
+        ('credentials = { "../x" = "y" }', "'../x' is not the name of a credential"),
+        ('credentials = { ".x" = "y" }', "'.x' is not the name of a credential"),
+        ("credentials = { x = 1 }", "the value 1 of x is not text in quotes"),
+        ('credentials = { x = "" }', "a path cannot be empty"),
+        ('environment = { CREDENTIALS_DIRECTORY = "/x" }', "CREDENTIALS_DIRECTORY belongs to the machinery"),
+    ],
+)
+def test_a_wrong_umask_limit_or_credential_is_refused_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(SiteError) as caught:
+        read(tmp_path, line)
+    (problem,) = caught.value.problems
+    assert problem.line == 10
+    assert reason in problem.reason
