@@ -37,9 +37,11 @@ cdef struct Layout:              # as fastcore.scoreboard has it
 cdef class Page:
     cdef Layout* page
     cdef uint32_t state              # what we wrote last; the page itself may be scribbled over
+    cdef bint clean                  # the connection whose answer was told last has nothing left to do, since `cleaned`
+    cdef double cleaned
     cdef Py_ssize_t guess            # where the last request had its REQUEST_URI
 
-    cpdef enter(self, uint32_t state, double time, Py_ssize_t connections)
+    cdef void put(self, uint32_t state, double time, Py_ssize_t connections) noexcept
     cdef int start(self, Channel channel, Exchange exchange) except -1
     cdef int finish(self, Channel channel, Exchange exchange) except -1
     cdef int rest(self, dict channels, bint draining) except -1

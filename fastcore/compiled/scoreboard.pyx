@@ -70,14 +70,17 @@ cdef class Page:
         self.page.serial = self.page.url_length = 0
         self.page.pid = os.getpid()
         self.page.born = time
-        self.enter(STATE_STARTING, time, 0)
+        self.put(STATE_STARTING, time, 0)
 
     def __dealloc__(self):
         if self.page != NULL:
             munmap(self.page, PAGE_BYTES)
 
-    cpdef enter(self, uint32_t state, double time, Py_ssize_t connections):
+    def enter(self, uint32_t state, double time, Py_ssize_t connections):
         """What it does from now on (seconds, monotonic), with so many connections."""
+        self.put(state, time, connections)
+
+    cdef void put(self, uint32_t state, double time, Py_ssize_t connections) noexcept:
         self.page.connections = <uint32_t>connections
         if state != self.state:
             self.state = state
@@ -95,6 +98,8 @@ cdef class Page:
         # PERF: what has gone out whole went just now, and who sent it has read the clock.
         cdef double time = now() if channel.closed or buffer_length(&channel.output) else channel.since
         self.note_done(time - exchange.begun, time)
+        self.clean = not (channel.inbound or buffer_length(&channel.output))
+        self.cleaned = time
         return 0
 
     cdef int rest(self, dict channels, bint draining) except -1:
@@ -102,6 +107,12 @@ cdef class Page:
         cdef Channel channel
         cdef uint32_t state = STATE_ENDING if draining else STATE_IDLE
         cdef int phase, scanned = 0
+        cdef bint clean = self.clean
+        self.clean = False
+        # PERF: one connection, or none, and nothing of it left to do: nobody else has to be looked at.
+        if clean and not draining and len(channels) <= 1:
+            self.put(STATE_IDLE, self.cleaned, len(channels))
+            return 0
         if channels and not draining:
             for channel in channels.values():
                 if channel.waiting:
@@ -117,7 +128,7 @@ cdef class Page:
                 if scanned == SCANNED:
                     break
         if state != self.state or <uint32_t>len(channels) != self.page.connections:
-            self.enter(state, now(), len(channels))
+            self.put(state, now(), len(channels))
         return 0
 
     def begin(self, Request request not None, double time):
