@@ -52,6 +52,14 @@ def body_error(status: int) -> BodyError:
     return error
 
 
+def other_thread() -> RuntimeError:
+    """What a read of an arriving body raises outside its worker's thread: its bytes are put where that reads."""
+    return RuntimeError(
+        "a body that is still arriving is read in its worker's own thread: "
+        "take its pieces with 'async for chunk in request.stream()' and hand them to the other thread"
+    )
+
+
 class RequestTimeout(BaseException):
     """Raised in an application whose call took longer than `limits.request_timeout`; the client gets a 504 page.
 

@@ -14,6 +14,7 @@ cdef class StreamBody:
     cdef long long memory
     cdef object directory
     cdef object source
+    cdef long thread                  # the one that has made it
     cdef object error
     cdef Buffer buffer
     cdef int fd
@@ -29,6 +30,7 @@ cdef class StreamBody:
     cdef int leave_source(self) except -1
     cdef int tell(self) except -1
     cdef int spill(self, bytes data) except -1
+    cdef int check_thread(self) except -1
     cdef int wait(self) except -1
     cdef bint fill(self) except -1
     cdef int unspill(self) except -1

@@ -5,6 +5,7 @@ that read() returns.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcpy
 
@@ -13,7 +14,7 @@ from fastcore.compiled.system cimport close as close_fd
 
 import os
 
-from fastcore.errors import BodyError
+from fastcore.errors import BodyError, other_thread
 from fastcore.spool import open_unnamed
 
 
@@ -22,7 +23,8 @@ cdef class StreamBody:
 
     `read(size)` waits for so many bytes or the end, `read1()` for one at least. Where the rest will not come, they
     raise a BodyError: BodyTimeout, BodyTooLong or ClientGone. `ready` says that read1() would not wait; `on_more` is
-    called, once, when it may have become so, for those that must not wait.
+    called, once, when it may have become so, for those that must not wait. While it arrives, only the thread that has
+    made it may read it: a read in another raises RuntimeError.
     """
 
     def __cinit__(self):
@@ -34,6 +36,7 @@ cdef class StreamBody:
         self.memory = memory
         self.directory = directory
         self.source = source
+        self.thread = PyThread_get_thread_ident()
 
     def __dealloc__(self):
         buffer_free(&self.buffer)
@@ -117,6 +120,12 @@ cdef class StreamBody:
         """Whether read1() would not wait."""
         return self.ended or self.closed or self.error is not None or self.holding() > 0
 
+    cdef int check_thread(self) except -1:
+        """While more comes, the loop writes where a read() reads."""
+        if self.source is not None and PyThread_get_thread_ident() != self.thread:
+            raise other_thread()
+        return 0
+
     cdef int wait(self) except -1:
         """Nothing is held: wait for more, or say why none will come."""
         if self.error is not None:
@@ -130,6 +139,7 @@ cdef class StreamBody:
 
     cdef bint fill(self) except -1:
         """Wait until there is something in the buffer; False at the end."""
+        self.check_thread()
         while not buffer_length(&self.buffer):
             if self.file_end > self.file_start:
                 self.unspill()
@@ -177,6 +187,7 @@ cdef class StreamBody:
 
     cdef bytes read_into_place(self, Py_ssize_t size):
         """So many bytes, which have come or will, where they stay."""
+        self.check_thread()
         cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
         cdef uint8_t* at = <uint8_t*>PyBytes_AS_STRING(data)
         cdef Py_ssize_t done = min(size, buffer_length(&self.buffer))

@@ -8,9 +8,10 @@ is not enough.
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
-from fastcore.errors import BodyError
+from fastcore.errors import BodyError, other_thread
 from fastcore.spool import open_unnamed
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class StreamBody:
 
     `read(size)` waits for so many bytes or the end, `read1()` for one at least. Where the rest will not come, they
     raise a BodyError: BodyTimeout, BodyTooLong or ClientGone. `ready` says that read1() would not wait; `on_more` is
-    called, once, when it may have become so, for those that must not wait.
+    called, once, when it may have become so, for those that must not wait. While it arrives, only the thread that has
+    made it may read it: a read in another raises RuntimeError.
     """
 
     def __init__(self, declared: int, memory: int, directory: str | None = None, source: Source | None = None) -> None:
@@ -47,6 +49,7 @@ class StreamBody:
         self._memory = memory
         self._directory = directory
         self._source = source
+        self._thread = get_ident()
         self._error: BodyError | None = None
         self._buffer = bytearray()
         self._fd = -1
@@ -111,6 +114,8 @@ class StreamBody:
 
     def _fill(self) -> bool:
         """Wait until there is something in the buffer; False at the end."""
+        if self._source is not None and get_ident() != self._thread:
+            raise other_thread()
         while not self._buffer:
             if self._file_end > self._file_start:
                 self._unspill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import threading
@@ -244,6 +245,22 @@ def test_37_short_body_is_a_clean_end_and_a_client_that_has_gone_is_not(serve):
     assert done.wait(20)
     assert seen == [b"short", ClientGone]
     assert loop.ask().body == b"answered"
+
+
+@pytest.mark.parametrize("read", [lambda body: body.read(), lambda body: body.read1(), lambda body: next(body)])
+def test_body_that_arrives_is_not_read_by_another_thread(serve, read):
+    async def application(request):
+        if request.content_length == 5:
+            with pytest.raises(RuntimeError, match="in its worker's own thread"):
+                await asyncio.to_thread(read, request.body)
+        return await asyncio.to_thread(bytes.upper, b"".join([piece async for piece in request.stream()]))
+
+    loop = serve(application)
+    with loop.connect() as sock:
+        sock.sendall(post(1, 5) + wire.record(wire.STDIN, 1, b"ab"))
+        assert loop.ask(b"another").body == b"ANOTHER"
+        sock.sendall(wire.stdin(1, b"cde"))
+        assert read_answer(sock).body == b"ABCDE"
 
 
 def test_53_abort_in_the_middle_of_a_body_that_is_read(serve):
