@@ -1,4 +1,4 @@
-"""`sitectl reload`: new code and a changed site file for a running site."""
+"""`sitectl reload`: new code and a changed site file for a running site, without losing a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from framework.cli import OK, PROBLEM, add_site_argument, load_site
 
 HELP = """\
-Bring new code and a changed site file into a running site.
+Bring new code and a changed site file into a running site, without losing a request.
 
 A new generation of the back ends is started beside the running one, on the same sockets. When all of it serves, the
 web server gets its new configuration and the old generation finishes what it has begun. Where one does not come up,
@@ -16,7 +16,7 @@ or the web server refuses the configuration, nothing changes: the reason is show
 
 examples:
   sudo sitectl reload site.toml
-  sudo sitectl reload site.toml status       this back end only
+  sudo sitectl reload site.toml status       this back end only, and what the site file says of it
 """
 
 DEFAULT_WAIT = 90.0
@@ -46,4 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         return PROBLEM
     also = f", {site.frontend} has its new configuration" if answer.get("frontend") else ""
     print(f"{site.name}: reloaded {', '.join(answer['backends'])}{also}")
+    if answer.get("waiting"):
+        waiting = ", ".join(answer["waiting"])
+        print(f"changed too, and waiting for a reload of the whole site, without names: {waiting}")
     return OK

@@ -7,7 +7,7 @@ and how far a reload has come. The supervisor starts, watches and ends.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from framework.process.child import Child
@@ -16,7 +16,7 @@ from framework.process.parts import Part, parts_of
 if TYPE_CHECKING:
     from framework.site.schema import Site
 
-__all__ = ["Reload", "ReloadError", "plan"]
+__all__ = ["Reload", "ReloadError", "adopt", "plan"]
 
 FIXED = ("name", "listen", "frontend", "frontend_user", "frontend_group", "run_directory")
 """What a running site keeps: its socket and files are named or owned by it."""
@@ -30,9 +30,10 @@ class ReloadError(Exception):
 class Reload:
     """A reload on its way.
 
-    site      what the site file says now
+    site      what the site file says now; of named back ends, what it says of those
     parts     the back ends of which a new generation starts
     gone      names of back ends that the new site does not have
+    waiting   what else has changed in the site file, and waits for a reload without names
     incoming  the new generation, by name
     failure   why it does not take place; "" while it may
     """
@@ -40,6 +41,7 @@ class Reload:
     site: Site
     parts: list[Part]
     gone: tuple[str, ...]
+    waiting: tuple[str, ...] = ()
     incoming: dict[str, Child] = field(default_factory=dict)
     failure: str = ""
 
@@ -68,7 +70,23 @@ def plan(old: Site, new: Site, names: Iterable[str] = ()) -> Reload:
     if unknown:
         known = ", ".join(new.backends)
         raise ReloadError(f"there is no back end {unknown[0]!r}; there are {known}")
-    if chosen and (old.hosts != new.hosts or set(old.backends) != set(new.backends)):
-        raise ReloadError("the hosts or the list of back ends have changed: reload the whole site, without names")
-    backends = [part for part in parts_of(new) if part.kind == "backend" and (not chosen or part.name in chosen)]
-    return Reload(new, backends, tuple(name for name in old.backends if name not in new.backends))
+    site, waiting = adopt(old, new, chosen) if chosen else (new, ())
+    backends = [part for part in parts_of(site) if part.kind == "backend" and (not chosen or part.name in chosen)]
+    return Reload(site, backends, tuple(name for name in old.backends if name not in site.backends), waiting)
+
+
+def adopt(old: Site, new: Site, names: Iterable[str]) -> tuple[Site, tuple[str, ...]]:
+    """The old site with the named back ends as the new one has them, and what else differs, in words.
+
+    Raises ReloadError for a back end that the old site does not have: it takes hosts that lead to it.
+    """
+    chosen = dict.fromkeys(names)
+    added = [name for name in chosen if name not in old.backends]
+    if added:
+        raise ReloadError(f"back end {added[0]} is new: reload the whole site, without names")
+    merged = replace(old, backends={**old.backends, **{name: new.backends[name] for name in chosen}})
+    keys = [key.name for key in fields(old) if key.compare and key.name != "backends"]
+    waiting = [key for key in keys if getattr(old, key) != getattr(new, key)]
+    others = dict.fromkeys([*old.backends, *new.backends])
+    waiting += [f"back end {name}" for name in others if merged.backends.get(name) != new.backends.get(name)]
+    return merged, tuple(waiting)

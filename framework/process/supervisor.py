@@ -460,7 +460,8 @@ class Supervisor:
             child.move_table(self.site.urls_path(name))
         for child in replaced:
             self._retire(child, gone=child.name in reload.gone)
-        self._end_reload(reload, {"ok": True, "backends": list(reload.incoming), "frontend": changed})
+        answer = {"ok": True, "backends": list(reload.incoming), "frontend": changed, "waiting": reload.waiting}
+        self._end_reload(reload, answer)
 
     def _retire(self, child: Child, *, gone: bool) -> None:
         if gone:

@@ -69,6 +69,18 @@ def test_one_back_end_is_reloaded_and_the_others_stay(site: RunningSite) -> None
     assert {name for name in before if before[name] != after[name]} == {"two"}
 
 
+def test_of_a_changed_site_file_a_named_back_end_takes_what_is_said_of_it(site: RunningSite) -> None:
+    site.start()
+    site.backends["one"]["environment"] = {"GREETING": "one"}
+    site.backends["two"]["environment"] = {"GREETING": "two"}
+    site.write_site()
+    assert "waiting for a reload of the whole site, without names: back end one" in reload(site, "two")
+    assert "GREETING=two" in site.text("/two/environment")
+    assert "GREETING" not in site.text("/one/environment")
+    assert "waiting" not in reload(site)
+    assert "GREETING=one" in site.text("/one/environment")
+
+
 def test_code_that_cannot_be_imported_changes_nothing_and_is_shown(site: RunningSite) -> None:
     site.start()
     before = pids(site)
