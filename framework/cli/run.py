@@ -16,7 +16,7 @@ HELP = """\
 Start the site: the web server and every back end, each as its own user.
 
 Runs in the foreground; Ctrl-C or 'sitectl stop' ends it, a second Ctrl-C at once. What dies is started again. 'sitectl
-reload', or SIGHUP where there is no terminal, brings in new code and a changed site file while it serves.
+reload', or SIGHUP where there is no terminal, brings in new code and a changed site file without losing a request.
 Under systemd it is a service of Type=notify.
 
 examples:
