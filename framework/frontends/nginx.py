@@ -23,8 +23,6 @@ IDLE_SECONDS: Final = 60
 """Seconds a client may be silent within a request."""
 ANSWER_SECONDS: Final = 3600
 """Seconds a back end may be silent within an answer: a stream of events may be."""
-KEPT_CONNECTIONS: Final = 16
-"""Idle connections that are kept to one back end."""
 MAX_TOKEN_BYTES: Final = 4000
 """nginx reads its configuration in pieces of 4096 bytes, and no string may be longer than one."""
 
@@ -244,12 +242,11 @@ def _upstream_name(site: Site, backend: str) -> str:
 
 
 def _upstream(site: Site, backend: Backend) -> list[str]:
-    body = [f"server {quote(f'unix:{site.socket_path(backend.name)}')} max_fails=0;"]
-    if backend.workers == 1:
-        body.append(f"keepalive {KEPT_CONNECTIONS};")
-    else:
-        body.append("# Not kept: of several processes the next free one takes each connection, so no request waits for")
-        body.append("# a busy one while another is idle.")
+    body = [
+        f"server {quote(f'unix:{site.socket_path(backend.name)}')} max_fails=0;",
+        "# Connections are not kept: the next free process takes each, after a reload one of the new generation.",
+        "# And no request is sent on one that a process which ends is closing: nginx repeats no POST.",
+    ]
     return [f"# The back end {backend.name}.", *_block(f"upstream {_upstream_name(site, backend.name)}", body)]
 
 
@@ -283,10 +280,7 @@ def _host(site: Site, host: Host) -> list[str]:
 
 def _mount(site: Site, mount: Mount) -> list[str]:
     """One back end; a longer prefix comes earlier in the file, and the first that fits is the one that counts."""
-    lines = [f"fastcgi_pass {_upstream_name(site, mount.backend)};"]
-    if site.backends[mount.backend].workers == 1:
-        lines.append("fastcgi_keep_conn on;")
-    return lines
+    return [f"fastcgi_pass {_upstream_name(site, mount.backend)};"]
 
 
 def _headers(headers: Mapping[str, str]) -> list[str]:

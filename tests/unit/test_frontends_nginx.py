@@ -127,6 +127,8 @@ def test_paths_may_be_chosen() -> None:
     assert 'client_body_temp_path "/b/body";' in text
 
 
-def test_connections_are_kept_to_a_back_end_of_one_process_alone() -> None:
-    assert "fastcgi_keep_conn on;" in generate(make_site(PLAIN))
-    assert "fastcgi_keep_conn" not in generate(make_site(PLAIN, workers=2))
+def test_connections_to_back_ends_are_not_kept_as_a_reload_would_lose_requests_on_them() -> None:
+    for workers in (1, 2):
+        text = generate(make_site(PLAIN, workers=workers))
+        assert "fastcgi_keep_conn" not in text
+        assert "keepalive " not in text
