@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
 from time import perf_counter
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from orjson import JSONDecodeError, loads
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from framework.rpc.binding import RemoteFunction
     from framework.rpc.limits import CallLimits
 
+STREAM = "application/x-ndjson"
+"""The media type of the answer where a function is a generator."""
+
 TAGGED = "application/json; values=tagged"
 """The media type of calls and answers whose values keep their kind."""
 
@@ -46,13 +50,22 @@ Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
 class Session:
     """The calls of one POST. With `tagged`, values have the tags of `framework.rpc.wire`, both ways.
 
-    `refused` says afterwards that a call did not fit the functions: its caller may know older ones.
+    `refused` says afterwards that a call did not fit the functions: its caller may know older ones. `stream` is the
+    body of the answer where the one call's result is a generator; the caller takes that where `heartbeat`, the seconds
+    between its signs of life, is not 0.
     """
 
     def __init__(
-        self, functions: Mapping[str, RemoteFunction], request: Request, limits: CallLimits, tagged: bool = False
+        self,
+        functions: Mapping[str, RemoteFunction],
+        request: Request,
+        limits: CallLimits,
+        tagged: bool = False,
+        heartbeat: float = 0.0,
     ) -> None:
         self.refused = False
+        self.stream: Any = None
+        self._heartbeat = heartbeat
         self._tagged = tagged
         self._unpacks = False
         self.content_type = TAGGED if tagged else "application/json"
@@ -85,6 +98,7 @@ class Session:
             if is_deeper(body, payload, self._limits.depth):
                 raise ProtocolError(INVALID_REQUEST, f"Invalid Request: nested deeper than {self._limits.depth}")
             if isinstance(payload, list):
+                self._heartbeat = 0.0
                 return (yield from self._answer_batch(payload))
         except ProtocolError as error:
             return 400, self._refusal(None, error)
@@ -122,6 +136,8 @@ class Session:
                     result = yield result
             finally:
                 log_call(method, perf_counter() - began)
+            if is_stream(result):
+                return (yield from self._answer_stream(call_id if has_id else None, method, result)), True
             if not has_id:
                 return b"", True
             return self._success(call_id, result), True
@@ -130,6 +146,37 @@ class Session:
         except Exception as error:
             answer = self._failed(call_id, method, error)
         return answer if has_id else b"", True
+
+    def _answer_stream(self, call_id: Any, method: str, source: Any) -> Steps[bytes]:
+        """Make `source` the body of the answer. Raises ProtocolError where the caller takes none."""
+        if call_id is None or not self._heartbeat:
+            close = getattr(source, "aclose", None)
+            if close is None:
+                source.close()
+            else:
+                yield close()
+            if call_id is None:
+                return b""
+            raise ProtocolError(
+                INVALID_REQUEST,
+                f"Invalid Request: {method} gives a stream; call it alone, with Accept: {STREAM}",
+            )
+        from framework.rpc.streams import PlainLines, async_lines
+
+        def item(value: Any) -> bytes:
+            return self._encoded({"jsonrpc": "2.0", "method": "rpc.item", "params": [self._sendable(value)]}) + b"\n"
+
+        def end(value: Any) -> bytes:
+            return self._success(call_id, value) + b"\n"
+
+        def failed(error: Exception) -> bytes:
+            return self._failed(call_id, method, error) + b"\n"
+
+        if hasattr(source, "__anext__"):
+            self.stream = async_lines(source, item, end, failed, self._heartbeat)
+        else:
+            self.stream = PlainLines(source, item, end, failed)
+        return b""
 
     def _refusal(self, call_id: Any, error: ProtocolError) -> bytes:
         """What the caller gets to see of a call that was not made."""
@@ -162,10 +209,19 @@ class Session:
         return _failure(call_id, code, message, data)
 
     def _success(self, call_id: Any, result: Any) -> bytes:
+        return self._encoded({"jsonrpc": "2.0", "result": self._sendable(result), "id": call_id})
+
+    def _sendable(self, value: Any) -> Any:
+        if not self._tagged:
+            return value
         try:
-            if self._tagged:
-                return encode_json({"jsonrpc": "2.0", "result": pack(result), "id": call_id})
-            return encode_json({"jsonrpc": "2.0", "result": result, "id": call_id}, to_plain)
+            return pack(value)
+        except (TypeError, RecursionError) as error:
+            raise Unsendable(f"the result cannot be sent: {error}") from error
+
+    def _encoded(self, answer: dict[str, Any]) -> bytes:
+        try:
+            return encode_json(answer, None if self._tagged else to_plain)
         except (TypeError, RecursionError) as error:
             raise Unsendable(f"the result cannot be sent: {error.__cause__ or error}") from error
 
@@ -176,6 +232,11 @@ class Session:
             return pack(value)
         except (TypeError, RecursionError):
             return str(value)
+
+
+def is_stream(result: Any) -> bool:
+    """Whether a result is a generator, or an asynchronous iterator."""
+    return type(result) is GeneratorType or hasattr(result, "__anext__")
 
 
 def log_call(method: str, seconds: float) -> None:

@@ -31,6 +31,8 @@ class Proxy:
         limits: what callers may send.
         allow: asked before each call with the request and the arguments by name; `framework.rpc.remote` has it for one
             function.
+        heartbeat: seconds without an item after which a stream sends a sign of life. Behind a front end that learns
+            only when it writes that its client has gone (lighttpd), it is also how soon a generator is ended.
 
     Raises TypeError or ValueError for what cannot be exported.
 
@@ -48,7 +50,11 @@ class Proxy:
         *,
         limits: CallLimits = DEFAULT_CALL_LIMITS,
         allow: Allow | None = None,
+        heartbeat: float = 0.75,
     ) -> None:
+        if not heartbeat > 0:
+            raise ValueError(f"heartbeat is a number of seconds above 0, not {heartbeat!r}")
+        self.heartbeat = heartbeat
         self.limits = limits
         self.functions = {name: RemoteFunction(name, function, allow) for name, function in flatten(functions).items()}
         if not self.functions:
@@ -77,13 +83,19 @@ class Proxy:
         if len(body) < length:
             raise HTTPError(400, f"The body ends after {len(body)} of {length} bytes.")
         tagged = is_tagged(request.source.get("CONTENT_TYPE"))
-        session = Session(self.functions, request, self.limits, tagged)
+        streams = "application/x-ndjson" in (request.source.get("HTTP_ACCEPT") or "")
+        session = Session(self.functions, request, self.limits, tagged, self.heartbeat if streams else 0.0)
         answer = session.answer(body)
         if isinstance(answer, tuple):
             return self._respond(session, *answer)
         return self._respond_later(session, answer)
 
     def _respond(self, session: Session, status: int, answer: bytes) -> Response:
+        if session.stream is not None:
+            response = Response(session.stream, content_type="application/x-ndjson")
+            response.add_header("X-Accel-Buffering", "no")  # nginx: each line at once
+            response.add_header("Cache-Control", "no-store")
+            return response
         response = Response(answer, status, content_type=session.content_type)
         response.add_header("Cache-Control", "no-store")
         if answer:

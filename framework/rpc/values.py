@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from framework.rpc.errors import Mismatch
+from framework.rpc.progress import Progress
 from framework.signatures import EMPTY
 
 Plan = Callable[[Any], Any]
@@ -251,6 +252,8 @@ def to_plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Progress):
+        return {"done": value.done, "total": value.total, "text": value.text}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if type(value).__module__ == "decimal" and type(value).__name__ == "Decimal":
