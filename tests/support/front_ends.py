@@ -102,12 +102,13 @@ class Site:
         body_limit: int = BODY_LIMIT,
         options: Sequence[str] = (),
         places: Mapping[str, str] | None = None,
+        application: str = "",
     ) -> None:
         """`places`: what else of the page's text is to be replaced, by what."""
         self.front_end = front_end
         self.interface = interface
         self._server = [*SERVER, "--interface", interface, "--limit", f"body={body_limit}", *options]
-        self._server.append("applications:native" if interface == "native" else "applications:table")
+        self._server.append(application or ("applications:native" if interface == "native" else "applications:table"))
         self.twin = twin
         self._places = places or {}
         self.port = free_port()

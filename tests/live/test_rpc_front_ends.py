@@ -1,0 +1,101 @@
+"""Remote calls in Node and in Chromium through real web servers: values, streams, and who leaves one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rpc_node
+from front_ends import FRONT_ENDS, Site
+
+from fastcore import implementation
+
+DEADLINE = 20.0
+
+SCRIPT = """
+async function tryAll({ connect, Tuple }, url, mark) {
+  const functions = connect(url);
+  const items = [];
+  for await (const number of functions.ticks(3)) items.push(number);
+  const sent = [new Date(0), new Set([1n << 70n]), new Map([[1, NaN]]), Tuple.of(1), new Uint8Array([1])];
+  const kinds = (await functions.echo(sent)).map((value) => value.constructor.name);
+  const batch = await Promise.all([1, 2].map((value) => functions.echo(value)));
+  const shown = [];
+  const copied = await connect(url, { progress: ({ done }) => shown.push(done) }).copy(2);
+  for await (const item of functions.silent(mark)) {
+    items.push(item);
+    break;
+  }
+  return { items, kinds, batch, shown, copied };
+}
+"""
+EXPECTED = {
+    "items": [0, 1, 2, "first"],
+    "kinds": ["Date", "Set", "Map", "Tuple", "Uint8Array"],
+    "batch": [1, 2],
+    "shown": [1, 2],
+    "copied": "2 disks",
+}
+
+
+@pytest.fixture(params=["lighttpd-streaming", "nginx-kept"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    front_end = FRONT_ENDS[request.param]
+    if not shutil.which(front_end.program, path=os.environ["PATH"] + ":/usr/sbin"):
+        pytest.skip(f"needs {front_end.program} (scripts/debian-packages.sh)")
+    twin = "compiled" if implementation.accelerated else "pure"
+    with Site(front_end, dict(os.environ), twin, application="rpc_application:app") as running:
+        yield running
+
+
+def wait_for(mark: Path) -> None:
+    """The generator says by a file that it was ended."""
+    deadline = time.monotonic() + DEADLINE
+    while not mark.exists():
+        assert time.monotonic() < deadline, "the generator was not ended"
+        time.sleep(0.02)
+
+
+@rpc_node.needs_node
+def test_node_calls_and_leaves_a_silent_stream(site: Site, tmp_path: Path) -> None:
+    base = f"http://127.0.0.1:{site.port}"
+    with urllib.request.urlopen(f"{base}/rpc", timeout=20) as answer:
+        served = answer.read()
+    mark = site.shared / "left"
+    call = f"console.log(JSON.stringify(await tryAll(rpc, {base + '/rpc'!r}, {str(mark)!r})));"
+    assert rpc_node.run(tmp_path, served, f'import * as rpc from "./served.mjs";\n{SCRIPT}\n{call}') == EXPECTED
+    wait_for(mark)
+
+
+@pytest.mark.parametrize("site", ["lighttpd-streaming"], indirect=True)
+def test_chromium_calls_and_leaves_a_silent_stream(site: Site) -> None:
+    pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    import demo_browser
+
+    if not Path(demo_browser.CHROMIUM).exists():
+        pytest.skip("needs chromium")
+    mark, closed = site.shared / "left", site.shared / "closed"
+    with demo_browser.chromium() as browser, demo_browser.page_of(browser, expected="ERR_ABORTED") as page:
+        page.goto(f"http://127.0.0.1:{site.port}/")
+        found = page.evaluate(
+            f"async () => {{ {SCRIPT}\nreturn tryAll(await import('/rpc'), '/rpc', {json.dumps(str(mark))}); }}"
+        )
+        assert found == EXPECTED
+        wait_for(mark)
+        bar = page.evaluate(
+            """async () => {
+                const { default: own, connect } = await import("/rpc");
+                const progress = document.querySelector("progress");
+                await connect(own, { progress }).copy(3);
+                return [progress.value, progress.max, progress.title];
+            }"""
+        )
+        assert bar == [3, 3, "disk 2"]
+        page.evaluate(f"async () => (await (await import('/rpc')).default.silent({json.dumps(str(closed))})).next()")
+    wait_for(closed)  # with the page

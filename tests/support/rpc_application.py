@@ -1,0 +1,46 @@
+"""Remote functions for tests behind real web servers; a generator that is ended says so in a file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from framework import App, Request, Response
+from framework.rpc import Progress, Proxy
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+async def silent(mark: str) -> AsyncIterator[str]:
+    """One item, then nothing; `mark` is a file that is made when it is left."""
+    try:
+        yield "first"
+        await asyncio.Event().wait()
+    except GeneratorExit:
+        Path(mark).touch()
+        raise
+
+
+async def ticks(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+        await asyncio.sleep(0.01)
+
+
+def copy(disks: int) -> Iterator[Progress]:
+    for number in range(disks):
+        yield Progress(number + 1, disks, f"disk {number}")
+    return f"{disks} disks"  # type: ignore[return-value]
+
+
+def page(request: Request) -> Response:
+    response = Response.text("<!DOCTYPE html><title>Calls</title><link rel='icon' href='data:,'/><progress></progress>")
+    response.set_header("Content-Type", "text/html; charset=utf-8")
+    return response
+
+
+app = App([("/$", page), ("/rpc$", Proxy([echo, silent, ticks, copy]))])
