@@ -48,9 +48,10 @@ class FrontEnd:
 
     `header` is the longest request header in bytes that is tested, `streams_down` whether each piece of an answer
     arrives when made, `chunks` how many kB of a body without a length it takes (any number where None) and `too_long`
-    what a longer one gets, `restarts_posts` whether a restart behind it loses no POST either, `notices_leaving` whether
-    an answer whose client has gone is ended, `tells_broken` whether its client sees that an answer without a
-    Content-Length was broken off, `spawns` whether it starts the application by itself.
+    what a longer one gets, `told_length` what the application finds in CONTENT_LENGTH of one of 60 kB,
+    `restarts_posts` whether a restart behind it loses no POST either, `notices_leaving` whether an answer whose client
+    has gone is ended, `tells_broken` whether its client sees that an answer without a Content-Length was broken off,
+    `spawns` whether it starts the application by itself.
     """
 
     name: str
@@ -58,6 +59,7 @@ class FrontEnd:
     streams_down: bool = True
     chunks: int | None = None
     too_long: int = 0
+    told_length: str | None = "60000"
     restarts_posts: bool = True
     notices_leaving: bool = True
     tells_broken: tuple[str, ...] = ("/late", "/late-big")
@@ -208,14 +210,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 _ALL = (
     FrontEnd("nginx", header=60_000, streams_down=False),
-    FrontEnd("nginx-kept", header=60_000),
+    FrontEnd("nginx-kept", header=60_000, told_length=""),
     FrontEnd("lighttpd", header=60_000, streams_down=False, notices_leaving=False, tells_broken=()),
     FrontEnd("lighttpd-streaming", header=60_000, chunks=0, too_long=411, tells_broken=("/late-big",)),
     FrontEnd("haproxy", header=60_000, chunks=60, too_long=400),
     FrontEnd("haproxy-multiplexed", header=60_000, chunks=60, too_long=400, notices_leaving=False),
-    FrontEnd("apache", header=16_000, streams_down=False),
-    FrontEnd("apache-kept", header=16_000, restarts_posts=False),
-    FrontEnd("caddy", header=60_000, tells_broken=()),
+    FrontEnd("apache", header=16_000, streams_down=False, told_length=None),
+    FrontEnd("apache-kept", header=16_000, restarts_posts=False, told_length=None),
+    FrontEnd("caddy", header=60_000, tells_broken=(), told_length="-1"),
     FrontEnd("h2o", tells_broken=()),
     FrontEnd("fcgid", header=16_000, spawns=True, tells_broken=()),
 )
