@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -27,10 +28,11 @@ def connect(request, tmp_path: Path, twin_environment):
     """A function that connects to a documented server, running in a process of its own."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
+    search = [twin_environment["PYTHONPATH"]] if twin_environment.get("PYTHONPATH") else []  # as make sanitize sets it
     process = subprocess.Popen(
         [sys.executable, request.param, "s"],
         cwd=tmp_path,
-        env={**twin_environment, "PYTHONPATH": str(ROOT)},
+        env={**twin_environment, "PYTHONPATH": os.pathsep.join([*search, str(ROOT)])},
         stderr=subprocess.PIPE,
     )
 
