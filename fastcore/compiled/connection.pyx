@@ -545,7 +545,7 @@ cdef class Connection:
         cdef Inbound inbound
         for inbound in list(self.inbound.values()):
             if inbound.state == STATE_READING_BODY or inbound.state == STATE_READING_DATA:
-                if self.last is inbound:
+                if self.last is inbound and self.sink in (TO_BODY, TO_DATA):
                     self.sink = DISCARD
                 self.enter(inbound, STATE_REFUSED)
                 self.on_refusal(inbound.request, status)

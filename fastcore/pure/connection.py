@@ -493,7 +493,7 @@ class Connection:
         """Refuse all requests whose body is still being read: their owner has waited long enough."""
         for inbound in list(self._inbound.values()):
             if inbound.state in (READING_BODY, READING_DATA):
-                if self._inbound.get(self._request_id) is inbound:
+                if self._inbound.get(self._request_id) is inbound and self._sink in (_TO_BODY, _TO_DATA):
                     self._sink = _DISCARD
                 self._enter(inbound, REFUSED)
                 self.on_refusal(inbound.request, status)

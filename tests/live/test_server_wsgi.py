@@ -95,6 +95,7 @@ def test_environment_says_what_is_true(server):
     keys = dict(eval(server.ask(PATH_INFO="/keys", HTTPS="on").body))
     assert keys == {
         "wsgi.version": "(1, 0)",
+        "wsgi.input_terminated": "True",
         "wsgi.url_scheme": "'https'",
         "wsgi.multithread": "False",
         "wsgi.multiprocess": "False",

@@ -41,6 +41,15 @@ def test_answer_that_is_not_whole_is_broken_off_with_its_connection(connection):
         connection.break_off(1)
 
 
+def test_refusal_of_late_bodies_leaves_a_record_that_is_no_body_alone(connection):
+    """A time-out in the middle of a BEGIN_REQUEST with an id in use: what has come of it is no later request's."""
+    connection.receive_data(wire.begin(1) + wire.params(1, {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "5"}))
+    connection.receive_data(wire.begin(1)[:13])
+    connection.refuse_bodies(408)
+    with pytest.raises(ProtocolError, match="request 1, which is active"):
+        connection.receive_data(wire.begin(1)[13:])
+
+
 def test_http_proxy_never_arrives(connection):
     (request,) = received(feed(connection, wire.begin() + wire.params(1, {"HTTP_PROXY": "http://evil", "A": "b"})))
     assert request.environ == {"A": "b"}

@@ -538,6 +538,25 @@ def test_over_request_timeout(server):
     assert server.ask(PATH_INFO="/").body == b"quick"
 
 
+@pytest.fixture
+def watched(tmp_path, twin_environment):
+    with Server(tmp_path, twin_environment, "slow_applications:native", "--limit", "slow_request_ms=500") as server:
+        yield server
+
+
+def test_at_slow_request_ms(watched):
+    """What takes no time at all is not told; a call that is, is the one that took longer."""
+    for _ in range(3):
+        assert watched.ask(PATH_INFO="/").body == b"quick"
+    assert "in three_pieces" not in watched.log
+
+
+def test_over_slow_request_ms(watched):
+    documented("slow_request_ms", "its stack goes to the log, once, while it goes on")
+    assert watched.ask(PATH_INFO="/three-pieces").body == b"123"
+    watched.wait_for(lambda: watched.log.count("in three_pieces") == 3, "the stack of each of the three calls")
+
+
 # The table
 
 
