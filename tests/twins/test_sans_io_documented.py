@@ -32,7 +32,7 @@ def connect(request, tmp_path: Path, twin_environment):
     process = subprocess.Popen(
         [sys.executable, request.param, "s"],
         cwd=tmp_path,
-        env={**twin_environment, "PYTHONPATH": os.pathsep.join([*search, str(ROOT)])},
+        env={**twin_environment, "PYTHONPATH": os.pathsep.join([*search, str(ROOT), str(tmp_path)])},
         stderr=subprocess.PIPE,
     )
 
