@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from framework.process.parts import PartsError
     from framework.process.privileges import PrivilegeError
     from framework.process.runfiles import RunError
+    from framework.process.sinks import LogError, open_sink
     from framework.process.supervisor import Supervisor
 
     def read() -> Site:
@@ -49,8 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         make_state_directories(site)
     sys.stdout.flush()
     try:
-        return Supervisor(site, Output(), read).run()
-    except (PartsError, PrivilegeError, RunError, FrontendError, LaunchError) as error:
+        output = Output(sink=open_sink(site.log, site.name))
+        if site.log != "output":
+            print(f"sitectl: the log of {site.name} goes to {output.where}", flush=True)
+        return Supervisor(site, output, read).run()
+    except (LogError, PartsError, PrivilegeError, RunError, FrontendError, LaunchError) as error:
         for line in str(error).splitlines():
             print(f"sitectl: {line}", file=sys.stderr)
         return PROBLEM

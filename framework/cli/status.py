@@ -86,6 +86,7 @@ def _show(answer: dict[str, Any], before: dict[str, Any], arguments: argparse.Na
     lines = _table(answer, answer["time"])
     if arguments.workers:
         lines += _workers(answer["parts"])
+    lines += _log(answer)
     lines += _errors(answer["parts"])
     print((CLEAR if arguments.watch and sys.stdout.isatty() else "") + "\n".join(lines), flush=True)
 
@@ -157,6 +158,16 @@ def _workers(parts: list[dict[str, Any]]) -> list[str]:
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _log(answer: dict[str, Any]) -> list[str]:
+    """Where the log goes, and what is not in it."""
+    log = answer["log"]
+    lines = ["", f"log: {log['to']}" + (f", {log['lost']} lines lost" if log["lost"] else "")]
+    for part in answer["parts"]:
+        if part["log_dropped"]:
+            lines.append(f"  {part['name']}: {part['log_dropped']} lines dropped, more than its log_rate")
+    return lines
 
 
 def _errors(parts: list[dict[str, Any]]) -> list[str]:

@@ -228,8 +228,10 @@ def _end_workers_with_us() -> None:
 def _configure_logging(spec: Spec) -> None:
     import logging
 
+    from framework.process.levels import Prefixed
+
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if spec.development else Prefixed())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if spec.development else logging.INFO)

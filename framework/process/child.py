@@ -18,7 +18,7 @@ from typing import Any
 from fastcore import scoreboard
 from framework.process.health import Health
 from framework.process.launcher import Launch, start
-from framework.process.logs import LineBuffer, Output, RateLimit
+from framework.process.logs import LineBuffer, Output, RateLimit, level_of
 from framework.process.notify import Receiver
 from framework.process.parts import Part
 from framework.process.runfiles import kill_session, write_file
@@ -46,7 +46,9 @@ class Child:
         self._watch = watch
         self._unwatch = unwatch
         self._buffers: dict[int, LineBuffer] = {}
-        self._rate = RateLimit(time.monotonic())
+        self._rate = RateLimit(time.monotonic(), part.log_rate)
+        self._usual: dict[int, str] = {}  # levels of the streams, and of the line before
+        self._levels: dict[int, str] = {}
         self._receiver: Receiver | None = None
         self._table_path: Path | None = None
         self._table_fd = -1
@@ -59,8 +61,9 @@ class Child:
         """Start the process. Raises LaunchError and OSError."""
         started = start(launch)
         self.health.started(started.pid, time.monotonic(), time.time())
-        for number in (started.output, started.errors):
+        for number, level in ((started.output, "info"), (started.errors, "warning")):
             self._buffers[number] = LineBuffer()
+            self._usual[number] = self._levels[number] = level
             self._watch(number, partial(self._read_output, number))
 
     def open_notify(self, path: Path) -> str:
@@ -136,29 +139,30 @@ class Child:
             self._close_output(number)
             return False
         for line in buffer.feed(data):
-            self._print(line)
+            self._print(number, line)
         return True
 
     def _close_output(self, number: int) -> None:
         buffer = self._buffers.pop(number, None)
         if buffer is not None:
             for line in buffer.flush():
-                self._print(line)
+                self._print(number, line)
             self._unwatch(number)
             os.close(number)
 
-    def _print(self, line: str) -> None:
+    def _print(self, number: int, line: str) -> None:
+        level, text = level_of(line, self._usual[number], self._levels[number])
+        self._levels[number] = level
         if self._rate.take(time.monotonic()):
             self._tell_dropped()
-            self.health.lines.append(line)
-            self._output.write(self.name, self.health.pid, line)
+            self.health.lines.append(text)
+            self._output.write(self.name, self.health.pid, text, level)
 
     def _tell_dropped(self) -> None:
         dropped = self._rate.take_dropped()
         if dropped:
-            self._output.write(
-                self.name, self.health.pid, f"({dropped} lines dropped: more than its share of this log)"
-            )
+            text = f"({dropped} lines dropped: more than its share of this log)"
+            self._output.write(self.name, self.health.pid, text, "warning")
 
     def _read_messages(self) -> None:
         if self._receiver is None:
@@ -225,6 +229,7 @@ class Child:
             "status": health.status,
             "last_error": health.last_error,
             "last_lines": list(health.lines) if health.last_error else [],
+            "log_dropped": self._rate.total,
             "view": list(self.part.view.covers) if self.part.view is not None else [],
             **traffic_of(scoreboard.read(self._scoreboard) if self._scoreboard >= 0 else []),
         }

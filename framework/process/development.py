@@ -251,9 +251,9 @@ class Recorder(Output):
         self.lines: deque[str] = deque(maxlen=MAX_DETAIL_LINES)
         self._to = output
 
-    def write(self, name: str, pid: int | None, text: str) -> None:
+    def write(self, name: str, pid: int | None, text: str, level: str = "info") -> None:
         self.lines.append(text)
-        self._to.write(name, pid, text)
+        self._to.write(name, pid, text, level)
 
 
 class DevelopmentBackend:

@@ -7,24 +7,28 @@ beginning of a line.
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import time
 from collections import deque
-from datetime import datetime
 
-__all__ = ["LineBuffer", "Output", "RateLimit", "printable"]
+from framework.process.sinks import LEVELS, LogError, Lost, Sink, Stream
+
+__all__ = ["LineBuffer", "Output", "RateLimit", "level_of", "printable"]
 
 MAX_LINE_BYTES = 8192
 """Longer lines are cut; the rest of the line is counted, not kept."""
 
 LINES_PER_SECOND = 200
-LINES_AT_ONCE = 2000
-"""A child may print this many lines in a burst, LINES_PER_SECOND in the long run; the rest is counted and told."""
+BURST = 10
+LINES_AT_ONCE = LINES_PER_SECOND * BURST
+"""A child may print so many lines a second in the long run (`log_rate`), BURST times that at once; the rest is counted
+and told."""
 
 MAX_QUEUED_BYTES = 1 << 20
 """Output that waits for a slow reader; what comes on top is counted and told when the reader is back."""
+
+_WORDS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "critical"}
+_PREFIX = re.compile(r"<([0-7])>")
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -36,6 +40,23 @@ def printable(text: str) -> str:
     'red \\\\x1b[31m'
     """
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def level_of(line: str, usual: str, before: str) -> tuple[str, str]:
+    """How urgent a line of output is, and its text.
+
+    `<3>` in front (sd-daemon(3)) says it and is taken away; the first word may be a level of Python's logging; an
+    indented line goes with the one before; others are as `usual` for their stream.
+
+    >>> level_of("<4>disk is slow", "info", "info")
+    ('warning', 'disk is slow')
+    """
+    prefix = _PREFIX.match(line)
+    if prefix:
+        return LEVELS[int(prefix[1])], line[3:]
+    if line[:1] in (" ", "\t"):
+        return before, line
+    return _WORDS.get(line.partition(" ")[0].rstrip(":"), usual), line
 
 
 class LineBuffer:
@@ -75,21 +96,26 @@ class LineBuffer:
 
 
 class RateLimit:
-    """A bucket of LINES_AT_ONCE lines that fills by LINES_PER_SECOND. `now` is in seconds of any steady clock."""
+    """A bucket of BURST times `rate` lines, filled by `rate` a second; 0 is no limit. `now` is of any steady clock."""
 
-    __slots__ = ("_last", "_level", "dropped")
+    __slots__ = ("_last", "_level", "_rate", "dropped", "total")
 
-    def __init__(self, now: float) -> None:
-        self._level = float(LINES_AT_ONCE)
+    def __init__(self, now: float, rate: int = LINES_PER_SECOND) -> None:
+        self._rate = rate
+        self._level = float(rate * BURST)
         self._last = now
         self.dropped = 0
+        self.total = 0
 
     def take(self, now: float) -> bool:
         """Whether one more line may pass; a refused one is counted in `dropped`."""
-        self._level = min(float(LINES_AT_ONCE), self._level + (now - self._last) * LINES_PER_SECOND)
+        if not self._rate:
+            return True
+        self._level = min(float(self._rate * BURST), self._level + (now - self._last) * self._rate)
         self._last = now
         if self._level < 1:
             self.dropped += 1
+            self.total += 1
             return False
         self._level -= 1
         return True
@@ -101,32 +127,43 @@ class RateLimit:
 
 
 class Output:
-    """Lines to one descriptor (the journal, a terminal, a file), queued up to MAX_QUEUED_BYTES while it takes none."""
+    """Lines to one sink, queued up to MAX_QUEUED_BYTES while it takes none. `lost` counts those that it never took."""
 
-    def __init__(self, descriptor: int = 1) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int = 1, sink: Sink | None = None) -> None:
+        self._sink = sink if sink is not None else Stream(descriptor)
         self._queue: deque[bytes] = deque()
         self._queued = 0
-        self._lost = 0
-        self._poller = select.poll()
-        self._poller.register(descriptor, select.POLLOUT)
+        self._untold = 0
+        self._reason = ""
+        self.lost = 0
 
-    def write(self, name: str, pid: int | None, text: str) -> None:
-        """One line: local time with milliseconds, who, what."""
-        now = time.time()
-        stamp = datetime.fromtimestamp(now).isoformat(" ", "milliseconds")
-        who = f"{name}[{pid}]" if pid else name
-        self.line(f"{stamp} {who} {text}")
+    @property
+    def where(self) -> str:
+        """Where it goes, for people."""
+        return self._sink.name
+
+    def write(self, name: str, pid: int | None, text: str, level: str = "info") -> None:
+        """One line: local time with milliseconds, level, who, what."""
+        self._put(self._sink.format(name, pid, level, text))
 
     def line(self, text: str) -> None:
         """One line as it is."""
-        data = text.encode("utf-8", "backslashreplace") + b"\n"
+        self._put(self._sink.format("", None, "info", text))
+
+    def _put(self, data: bytes) -> None:
         if self._queued + len(data) > MAX_QUEUED_BYTES:
-            self._lost += 1
+            self._lose("the reader of this log was too slow")
         else:
             self._queue.append(data)
             self._queued += len(data)
         self.pump()
+
+    def _lose(self, reason: str) -> None:
+        if self._reason != reason and reason.startswith(self.where):  # nobody can read it there
+            _complain(f"sitectl: log {reason}; lines are lost until there is room\n")
+        self._untold += 1
+        self.lost += 1
+        self._reason = reason
 
     @property
     def waiting(self) -> bool:
@@ -134,33 +171,55 @@ class Output:
         return bool(self._queue)
 
     def pump(self) -> None:
-        """Write what the descriptor takes without blocking: it takes a page whenever poll(2) says that it is ready."""
-        while self._queue and self._ready():
+        """Write what the sink takes without blocking."""
+        while self._queue:
             data = self._queue.popleft()
             self._queued -= len(data)
-            piece, rest = data[: select.PIPE_BUF], data[select.PIPE_BUF :]
             try:
-                written = os.write(self._descriptor, piece)
+                written = self._sink.take(data)
             except BlockingIOError:
                 written = 0
+            except Lost as lost:
+                self._lose(str(lost))
+                continue
             except OSError:  # the reader is gone: a site goes on without its log
                 continue
-            rest = piece[written:] + rest
+            rest = data[written:]
             if rest:
                 self._queue.appendleft(rest)
                 self._queued += len(rest)
                 if not written:
                     return
-        if self._lost and not self._queue:
-            lost, self._lost = self._lost, 0
-            self.line(f"({lost} lines lost: the reader of this log was too slow)")
+            elif self._untold and not self._queue:
+                self._tell_lost()
 
-    def _ready(self) -> bool:
-        return bool(self._poller.poll(0))
+    def _tell_lost(self) -> None:
+        lost, reason = self._untold, self._reason
+        self._untold, self._reason = 0, ""
+        self.line(f"({lost} lines lost: {reason})")
+
+    def reopen(self) -> None:
+        """Open a log file again under its name, after it was moved; where that fails the old one goes on."""
+        try:
+            self._sink.reopen()
+            self.write("supervisor", None, "the log was opened again")
+        except LogError as error:
+            self.write("supervisor", None, f"{error}; the old one goes on", "error")
 
     def drain(self, seconds: float) -> None:
         """Wait at most so long for the reader to take what is queued."""
         deadline = time.monotonic() + seconds
         while self._queue and (left := deadline - time.monotonic()) > 0:
-            if self._poller.poll(left * 1000):
+            if self._sink.wait(left):
+                before = self._queued
                 self.pump()
+                if self._queued == before:  # ready, and takes nothing: the journal is away
+                    time.sleep(0.05)
+
+
+def _complain(text: str) -> None:
+    """To standard error, where somebody reads it."""
+    try:
+        Stream(2).take(text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from framework.process.credentials import check as check_credentials
 from framework.process.launcher import FIRST_LISTEN_FD, Launch
+from framework.process.logs import LINES_PER_SECOND
 from framework.process.privileges import FRONTEND_UMASK, PrivilegeError, Privileges, caller, environment, resolve
 from framework.process.runfiles import notify_directory
 from framework.process.sandbox import SandboxError
@@ -48,6 +49,7 @@ class Part:
 
     argv      its command, the program by absolute path
     where     for people: "127.0.0.1:8080" or the back end's prefixes
+    log_rate  lines a second that it may print in the long run; 0 for no limit
     """
 
     name: str
@@ -58,6 +60,7 @@ class Part:
     variables: Mapping[str, str]
     where: str
     view: View | None = None
+    log_rate: int = LINES_PER_SECOND
 
     def launch(self, descriptors: Mapping[int, int], listeners: tuple[str, ...], extra: Mapping[str, str]) -> Launch:
         """What `launcher.start` takes; `extra` are variables that differ from start to start."""
@@ -148,6 +151,7 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
         directory=str(backend.state_directory),
         variables={**interpreter_variables(), **_temporary_directory(backend, privileges), **backend.environment},
         where=", ".join(prefixes),
+        log_rate=backend.log_rate,
     )
     if describe and not os.path.isdir(part.directory):
         part = replace(part, directory="/")

@@ -303,7 +303,7 @@ class Supervisor:
 
     def _catch_signals(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        for number in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD):
+        for number in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -318,6 +318,8 @@ class Supervisor:
                 self.stop(name)
             elif number == signal.SIGHUP:
                 self._hang_up()
+            elif number == signal.SIGUSR1:
+                self._output.reopen()
 
     def stop(self, reason: str) -> None:
         """Begin to stop: the front end first, so that no request comes any more. A second order changes nothing."""
@@ -514,6 +516,7 @@ class Supervisor:
             "file": str(self.site.file),
             "listen": str(self.site.listen),
             "stopping": self._stopping,
+            "log": {"to": self._output.where, "lost": self._output.lost},
             "parts": [child.describe() for child in self._children],
         }
 

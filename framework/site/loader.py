@@ -110,6 +110,7 @@ class _Loader:
         self.root.close(_TABLES)
         self._check_hosts(hosts)
         self._check_backends(backends, hosts, head_values["run_directory"])
+        self._check_control(head, head_values["control_group"], backends)
         self._check_run_is_apart(head, head_values["run_directory"], hosts, backends)
         hosts = self._with_default(hosts)
         return Site(
@@ -151,6 +152,12 @@ class _Loader:
             table.refuse("run_directory", f"{run} and the state directory {state} lie within each other")
         listen = table.text("listen", DEFAULT_LISTEN, values.check_listen)
         size = table.value("max_request_size", (int, str), DEFAULT_MAX_REQUEST_SIZE, values.check_size)
+        log = table.text("log", "output", values.check_log)
+        control_group = table.text("control_group", "", values.check_account)
+        if control_group and control_group in (group, "root"):
+            table.refuse(
+                "control_group", "is the front end's, or root", "name a group of those who look after the site"
+            )
         table.close()
         return {
             "name": name,
@@ -161,6 +168,8 @@ class _Loader:
             "run_directory": run,
             "state_directory": state,
             "max_request_size": size,
+            "log": log,
+            "control_group": control_group,
             "development": bool(development),
         }
 
@@ -224,6 +233,7 @@ class _Loader:
             "slow_request": table.value("slow_request", either, 0, values.check_duration),
             "max_memory": table.value("max_memory", either, 0, values.check_memory),
             "max_requests": table.number("max_requests", 0, 0, values.MAX_REQUESTS),
+            "log_rate": table.number("log_rate", 200, 0, values.MAX_LOG_RATE),
         }
         if 0 < keys["request_timeout"] * 1000 <= keys["slow_request"]:
             reason = "has no effect: request_timeout ends a call before it is called slow"
@@ -442,6 +452,11 @@ class _Loader:
                 reason = f"the socket {socket} is longer than the {values.MAX_SOCKET_PATH} bytes of a socket's path"
                 table.refuse("", reason, "choose a shorter run_directory")
             self._check_static_is_apart(table, backend, hosts)
+
+    def _check_control(self, table: Table, group: str, backends: Mapping[str, Backend]) -> None:
+        for name, backend in backends.items():
+            if group and group == backend.group:
+                table.refuse("control_group", f"is the group of back end {name}, which could ask what others do")
 
     def _check_run_is_apart(
         self, table: Table, run: Path, hosts: tuple[Host, ...], backends: Mapping[str, Backend]

@@ -62,6 +62,7 @@ class Backend:
     slow_request     milliseconds after which the stack of a call goes to the log; 0 for never
     max_memory       bytes of resident memory after which a worker is replaced; 0 for no limit
     max_requests     requests after which a worker is replaced; 0 for never
+    log_rate         lines of output a second in the long run, ten times that at once; 0 for no limit
     """
 
     name: str
@@ -91,6 +92,7 @@ class Backend:
     slow_request: int = 0
     max_memory: int = 0
     max_requests: int = 0
+    log_rate: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Site:
     """A whole site. `load` makes it; `remarks` holds the warnings and notes that came up on the way.
 
     max_request_size  bytes of a request's body that the front end accepts; larger ones are answered with 413
+    log               where the log goes: "output", "journal" or an absolute path
+    control_group     whose members may ask for the status; "" for root alone
     development       True under `sitectl dev`: errors are shown in the browser
     """
 
@@ -143,6 +147,8 @@ class Site:
     backends: Mapping[str, Backend] = field(default_factory=dict)
     development: bool = False
     max_request_size: int = 16 * 1024 * 1024
+    log: str = "output"
+    control_group: str = ""
     remarks: tuple[Problem, ...] = field(default=(), compare=False)
 
     @property

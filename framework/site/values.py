@@ -20,6 +20,8 @@ MAX_WORKERS: Final = 64
 MAX_SOCKET_PATH: Final = 107
 """Bytes of a unix socket's path: sun_path of unix(7) without its final NUL."""
 MAX_REQUESTS: Final = 10**9
+MAX_LOG_RATE: Final = 100_000
+"""Lines a second."""
 MAX_REQUEST_SIZE: Final = 1 << 40
 MAX_DURATION: Final = 24 * 3600 * 1000
 """Milliseconds."""
@@ -239,6 +241,17 @@ def check_directory_name(text: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9._/+-]+", text):
         raise Refused(f"{text!r} has characters beyond letters, digits and . _ + - /")
     return path
+
+
+def check_log(text: str) -> str:
+    """Where the log goes: "output", "journal" or a file by its absolute path."""
+    if text in ("output", "journal"):
+        return text
+    if not text.startswith("/"):
+        raise Refused(
+            f"{shown(text)} is no place for a log", '"output", "journal", or a path such as "/var/log/site.log"'
+        )
+    return str(check_directory_name(text))
 
 
 def check_path_text(text: str) -> Path:

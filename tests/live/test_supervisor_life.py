@@ -75,7 +75,10 @@ def test_what_an_application_prints_is_logged_line_by_line_with_name_and_pid(sit
     pid = site.part("one")["pid"]
     site.text("/one/print?helloESCAPEred")
     stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
-    for line in (rf"^{stamp} one\[{pid}\] hello\\x1bred$", rf"^{stamp} one\[{pid}\] error hello\\x1bred$"):
+    for line in (
+        rf"^{stamp} info    one\[{pid}\] hello\\x1bred$",
+        rf"^{stamp} warning one\[{pid}\] error hello\\x1bred$",
+    ):
         eventually(line, lambda line=line: re.search(line, site.said(), re.MULTILINE))
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import resource
+import socket
+import sys
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framework.process.levels import Prefixed
 from framework.process.logs import (
     LINES_AT_ONCE,
     LINES_PER_SECOND,
@@ -17,8 +25,10 @@ from framework.process.logs import (
     LineBuffer,
     Output,
     RateLimit,
+    level_of,
     printable,
 )
+from framework.process.sinks import Journal, LogError, LogFile
 
 UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202e]")
 
@@ -142,5 +152,249 @@ def test_a_line_says_when_who_and_what() -> None:
     os.close(writer)
     with open(reader, encoding="utf-8") as pipe:
         first, second = pipe.read().splitlines()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} status\[42\] hello", first)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} info    status\[42\] hello", first)
     assert second.endswith(" supervisor hello")
+
+
+# ---- how urgent
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "text"),
+    [
+        ("plain", "warning", "plain"),
+        ("<3>broken", "error", "broken"),
+        ("<9>no level", "warning", "<9>no level"),
+        ("<3", "warning", "<3"),
+        ("ERROR back end: no", "error", "ERROR back end: no"),
+        ("INFO: x", "info", "INFO: x"),
+        ("INFORMAL", "warning", "INFORMAL"),
+        ("  File x", "debug", "  File x"),
+        ("", "warning", ""),
+    ],
+)
+def test_a_line_says_how_urgent_it_is(line: str, level: str, text: str) -> None:
+    assert level_of(line, "warning", "debug") == (level, text)
+
+
+def test_each_line_of_a_record_of_logging_says_how_urgent_it_is() -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        record = logging.LogRecord("app", logging.ERROR, "", 0, "no %s", ("luck",), sys.exc_info())
+    first, *rest = Prefixed().format(record).split("\n")
+    assert first == "<3>app: no luck"
+    assert rest[-1] == "<3>lines"
+    assert all(line.startswith("<3>") for line in rest)
+    assert Prefixed().format(logging.LogRecord("app", 5, "", 0, "", (), None)) == "<7>app: "
+
+
+def test_a_rate_of_its_own_and_none_at_all() -> None:
+    limit = RateLimit(0.0, 5)
+    assert sum(limit.take(0.0) for _ in range(1000)) == 50
+    assert sum(limit.take(2.0) for _ in range(1000)) == 10
+    assert limit.total == 1940
+    free = RateLimit(0.0, 0)
+    assert all(free.take(0.0) for _ in range(100_000))
+
+
+# ---- a file
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "site.log"
+
+
+def file_output(path: Path) -> Output:
+    return Output(sink=LogFile(path))
+
+
+def test_a_file_is_0640_and_appended_to(log: Path) -> None:
+    for text in ("one", "two"):
+        file_output(log).write("status", 42, text, "error")
+    assert log.stat().st_mode & 0o7777 == 0o640
+    assert [line.split(" ", 2)[2] for line in log.read_text().splitlines()] == [
+        "error   status[42] one",
+        "error   status[42] two",
+    ]
+
+
+def test_a_file_that_was_moved_is_opened_again_on_request(log: Path) -> None:
+    output = file_output(log)
+    output.line("one")
+    log.rename(log.with_suffix(".1"))
+    output.line("two")
+    output.reopen()
+    output.line("three")
+    assert log.with_suffix(".1").read_text() == "one\ntwo\n"
+    assert log.read_text().endswith("supervisor the log was opened again\nthree\n")
+
+
+def test_where_it_cannot_be_opened_again_the_old_one_goes_on_and_says_so(log: Path) -> None:
+    output = file_output(log)
+    moved = log.with_suffix(".1")
+    log.rename(moved)
+    log.mkdir()
+    output.reopen()
+    output.line("on")
+    assert re.search(
+        r"error   supervisor the log .* cannot be opened: .*; the old one goes on\non\n", moved.read_text()
+    )
+
+
+def test_no_link_and_no_second_name_leads_to_another_file(log: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    log.symlink_to(victim)
+    with pytest.raises(LogError, match="is a symbolic link"):
+        LogFile(log)
+    log.unlink()
+    log.hardlink_to(victim)
+    with pytest.raises(LogError, match="second name"):
+        LogFile(log)
+    log.unlink()
+    os.mkfifo(log)
+    with pytest.raises(LogError):
+        LogFile(log)
+    assert victim.read_text() == "precious"
+
+
+def test_a_folder_by_a_link_of_ones_own_is_found(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "logs").mkdir(parents=True)
+    (tmp_path / "absolute").symlink_to(tmp_path / "disk")
+    (tmp_path / "relative").symlink_to("disk/./logs")
+    (tmp_path / "round").symlink_to("round")
+    file_output(tmp_path / "absolute" / "logs" / "a.log").line("a")
+    file_output(tmp_path / "relative" / ".." / "logs" / "a.log").line("b")
+    assert (tmp_path / "disk" / "logs" / "a.log").read_text() == "a\nb\n"
+    with pytest.raises(LogError):
+        LogFile(tmp_path / "round" / "a.log")
+    with pytest.raises(LogError, match="No such file"):
+        LogFile(tmp_path / "nowhere" / "a.log")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a link that somebody else made")
+def test_a_folder_by_a_link_that_somebody_else_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "disk")
+    os.lchown(link, 65534, 65534)
+    with pytest.raises(LogError, match="symbolic link"):
+        LogFile(link / "a.log")
+    mine = tmp_path / "theirs.log"
+    mine.touch()
+    os.chown(mine, 65534, 65534)
+    with pytest.raises(LogError, match="belongs to uid 65534"):
+        LogFile(mine)
+
+
+def test_a_full_disk_loses_lines_counts_them_and_begins_anew(log: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As a disk with room for 4,000 bytes: a file that may not become longer (setrlimit(2))."""
+    output = file_output(log)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, old[1]))
+    try:
+        for number in range(100):
+            output.line(f"{number:099}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert output.lost == 60
+    assert not output.waiting
+    output.line("room again")
+    lines = log.read_text().splitlines()
+    assert lines[:40] == [f"{number:099}" for number in range(40)]
+    assert lines[-2:] == ["room again", f"(60 lines lost: {log}: File too large)"]
+    assert capfd.readouterr().err == f"sitectl: log {log}: File too large; lines are lost until there is room\n"
+
+
+def test_a_line_that_a_full_disk_has_cut_ends_before_the_next(log: Path) -> None:
+    output = file_output(log)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, old[1]))
+    try:
+        output.line("x" * 50)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    output.line("next")
+    first, second, _ = log.read_text().splitlines()
+    assert (first, second) == ("x" * 10, "next")
+
+
+# ---- the journal
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "journal"))
+        channel.setblocking(False)
+        yield channel
+
+
+def test_the_journal_gets_its_fields(journal: socket.socket) -> None:
+    output = Output(sink=Journal("appliance", journal.getsockname()))
+    output.write("status", 42, "hello", "error")
+    assert journal.recv(9000).decode().splitlines() == [
+        "MESSAGE=hello",
+        "PRIORITY=3",
+        "SYSLOG_IDENTIFIER=appliance",
+        "SITE_PART=status",
+        "SYSLOG_PID=42",
+    ]
+    output.line("two\nlines")
+    assert journal.recv(9000).startswith(b"MESSAGE\n\x09\0\0\0\0\0\0\0two\nlines\nPRIORITY=6\n")
+
+
+def test_a_journal_that_is_slow_or_started_again_loses_nothing(journal: socket.socket, tmp_path: Path) -> None:
+    path = journal.getsockname()
+    output = Output(sink=Journal("appliance", path))
+    for number in range(1000):
+        output.line(str(number))
+    assert output.waiting
+    received: list[bytes] = []
+    while output.waiting:
+        received += drained(journal)
+        output.pump()
+    received += drained(journal)
+    os.unlink(path)
+    journal.close()
+    output.line("1000")
+    assert output.waiting
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as again:
+        again.bind(path)
+        again.setblocking(False)
+        output.pump()
+        received += drained(again)
+    texts = [data.split(b"\n", 1)[0] for data in received]
+    assert texts == [b"MESSAGE=%d" % number for number in range(1001)]
+    assert output.lost == 0
+
+
+def drained(channel: socket.socket) -> list[bytes]:
+    found = []
+    while True:
+        try:
+            found.append(channel.recv(9000))
+        except BlockingIOError:
+            return found
+
+
+def test_no_journal_is_told() -> None:
+    with pytest.raises(LogError, match="does not listen on /nonexistent"):
+        Journal("appliance", "/nonexistent")
+
+
+def test_standard_output_that_is_the_journal_says_how_urgent_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    found = os.fstat(writer)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    output = Output(writer)
+    output.write("status", 42, "hello", "error")
+    output.line("up")
+    assert output.where == "standard output, which is the journal"
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + 1}")
+    assert Output(writer).where == "standard output"
+    os.close(writer)
+    with open(reader, encoding="utf-8") as pipe:
+        assert pipe.read() == "<3>status[42] hello\n<6>up\n"
