@@ -109,10 +109,11 @@ def clear(descriptor: int, number: int) -> None:
     os.pwrite(descriptor, struct.pack("=III", 0, NONE, 0), number * PAGE + 4)
 
 
-def read(descriptor: int, now: float | None = None) -> list[Worker]:
+def read(descriptor: int, now: float | None = None, *, ended: bool = False) -> list[Worker]:
     """All workers that there are. Reads copies, so no writer can change what has been checked.
 
-    now  seconds of the monotonic clock
+    now    seconds of the monotonic clock
+    ended  also the places whose worker has ended, with the state "none": their counts never go back
 
     >>> [worker.state for worker in read(scoreboard)]
     ['idle', 'handling']
@@ -120,7 +121,7 @@ def read(descriptor: int, now: float | None = None) -> list[Worker]:
     found = []
     for number in range(min(os.fstat(descriptor).st_size // PAGE, MAX_WORKERS)):
         worker = _read_page(descriptor, number, time.monotonic() if now is None else now)
-        if worker is not None:
+        if worker is not None and (ended or worker.state != STATES[NONE]):
             found.append(worker)
     return found
 
@@ -138,7 +139,7 @@ def _read_page(descriptor: int, number: int, now: float) -> Worker | None:
             url = page[URL_AT : URL_AT + min(url_length, URL_BYTES)]
             break
     _, pid, state, connections, requests, since, born, window, before, at, _ = HEAD.unpack_from(page)
-    if state == NONE or state >= len(STATES):
+    if state >= len(STATES):
         return None
     return Worker(
         number=number,

@@ -23,7 +23,7 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 
 COMMANDS: Final = (
-    *("check", "setup", "run", "dev", "status", "doctor", "reload", "stop"),
+    *("check", "setup", "run", "dev", "status", "metrics", "doctor", "reload", "stop"),
     *("urls", "types", "config", "remove"),
 )
 """All commands, in the order in which a newcomer meets them."""

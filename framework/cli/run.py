@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from framework.process.control import ControlError
     from framework.process.frontend import FrontendError
     from framework.process.launcher import LaunchError
     from framework.process.layout import for_caller, make_state_directories
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         if site.log != "output":
             print(f"sitectl: the log of {site.name} goes to {output.where}", flush=True)
         return Supervisor(site, output, read).run()
-    except (LogError, PartsError, PrivilegeError, RunError, FrontendError, LaunchError) as error:
+    except (ControlError, LogError, PartsError, PrivilegeError, RunError, FrontendError, LaunchError) as error:
         for line in str(error).splitlines():
             print(f"sitectl: {line}", file=sys.stderr)
         return PROBLEM

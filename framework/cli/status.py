@@ -38,28 +38,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_site_argument(parser)
     parser.add_argument("--workers", action="store_true", help="each worker too: what it does, for how long, which URL")
     parser.add_argument(
-        "--watch", nargs="?", type=_seconds, const=2.0, metavar="SECONDS", help="again and again, every 2 seconds"
+        "--watch", nargs="?", type=seconds, const=2.0, metavar="SECONDS", help="again and again, every 2 seconds"
     )
     parser.add_argument("--json", action="store_true", help="everything that is known, as one JSON object")
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.1 <= seconds <= 3600:
+def seconds(text: str) -> float:
+    """An argument that is a span of time."""
+    value = float(text)
+    if not 0.1 <= value <= 3600:
         raise argparse.ArgumentTypeError("from 0.1 to 3600 seconds")
-    return seconds
+    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
     from framework.process.control import ControlError, ask
-    from framework.process.layout import for_caller
+    from framework.process.layout import control_path
     from framework.process.memory import add_memory
 
-    site = for_caller(load_site(arguments))
+    socket = control_path(load_site(arguments))
     before: dict[str, Any] = {}
     while True:
         try:
-            answer = ask(site.control_path, "status")
+            answer = ask(socket, "status")
         except ControlError as error:
             print(f"sitectl: {error}", file=sys.stderr)
             return PROBLEM

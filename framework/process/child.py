@@ -231,16 +231,18 @@ class Child:
             "last_lines": list(health.lines) if health.last_error else [],
             "log_dropped": self._rate.total,
             "view": list(self.part.view.covers) if self.part.view is not None else [],
-            **traffic_of(scoreboard.read(self._scoreboard) if self._scoreboard >= 0 else []),
+            **traffic_of(scoreboard.read(self._scoreboard, ended=True) if self._scoreboard >= 0 else []),
         }
 
 
 def traffic_of(workers: list[scoreboard.Worker]) -> dict[str, Any]:
     """What the workers of a back end say of themselves, each and together, JSON-able; times are in seconds."""
     latencies = scoreboard.add_up(worker.latencies for worker in workers)
+    requests = sum(worker.requests for worker in workers)  # those who have ended too: a count never goes back
+    workers = [worker for worker in workers if worker.state != "none"]
     return {
         "busy": sum(worker.state in scoreboard.BUSY for worker in workers),
-        "requests": sum(worker.requests for worker in workers),
+        "requests": requests,
         "rate": round(sum(worker.rate for worker in workers), 3),
         "p50": scoreboard.quantile(latencies, 0.5),
         "p99": scoreboard.quantile(latencies, 0.99),

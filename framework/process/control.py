@@ -1,17 +1,20 @@
-"""The supervisor's control socket: one JSON object a line in, one out. For root (or the user who runs the site) alone.
+"""The supervisor's control socket: one JSON object a line in, one out. For root (or the user who runs the site).
 
-The socket has mode 0600, and the kernel is asked who connected (SO_PEERCRED) before a byte is read. Both ends are
+The socket has mode 0600, and the kernel is asked who connected (SO_PEERCRED) before a byte is read. Where the site file
+names a control_group it has 0660 and that group; its members may ask for the status and order nothing. Both ends are
 here: `Server` for the supervisor's loop, `ask` and `stop` for sitectl.
 """
 
 from __future__ import annotations
 
+import array
+import grp
 import json
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,14 @@ __all__ = ["ControlError", "Server", "ask", "reload", "stop"]
 MAX_REQUEST_BYTES = 4096
 MAX_ANSWER_BYTES = 16 << 20
 MAX_CONNECTIONS = 8
+MAX_GUESTS = 4
+"""Connections of members of the control_group: they never keep root's own out."""
+
+MAX_GROUPS = 256
+"""Whoever has more supplementary groups is not let in by one of them."""
+
+SO_PEERGROUPS = 59
+SO_SNDBUFFORCE = 32
 PATIENCE = 5.0
 """Seconds that a connection may take for its one line."""
 
@@ -38,10 +49,12 @@ class Connection:
     """One accepted connection, non-blocking.
 
     `held` is a stop, which is answered by closing when all has ended, or a reload, which has its answer by `settle`.
+    A `guest` is let in by their group, and may ask for the status alone.
     """
 
-    def __init__(self, channel: socket.socket, now: float) -> None:
+    def __init__(self, channel: socket.socket, now: float, guest: bool = False) -> None:
         self.channel = channel
+        self.guest = guest
         self.deadline = now + PATIENCE
         self.held = False
         self.waits_for_reload = False
@@ -62,17 +75,26 @@ class Connection:
         return b"" if not data or len(self._received) >= MAX_REQUEST_BYTES else None
 
     def answer(self, value: dict[str, Any]) -> None:
+        data = json.dumps(value).encode() + b"\n"
+        try:  # all of it fits into the kernel's buffer, so nobody who does not read keeps the supervisor waiting
+            self.channel.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 2 * len(data) + 65536)
+        except OSError:  # without root
+            pass
         try:
             self.channel.settimeout(1.0)
-            self.channel.sendall(json.dumps(value).encode() + b"\n")
+            self.channel.sendall(data)
         except OSError:
             pass
 
 
 class Server:
-    """The listening end, in the supervisor's loop: `watch` and `unwatch` register descriptors there."""
+    """The listening end, in the supervisor's loop: `watch` and `unwatch` register descriptors there.
 
-    def __init__(self, path: Path, answer: Answer, watch: Watch, unwatch: Unwatch) -> None:
+    group  whose members may ask for the status; "" for nobody. Raises ControlError where there is no such group.
+    """
+
+    def __init__(self, path: Path, answer: Answer, watch: Watch, unwatch: Unwatch, group: str = "") -> None:
+        self._group = _gid_of(group) if group else None
         self._path = path
         self._answer = answer
         self._watch = watch
@@ -85,21 +107,34 @@ class Server:
             self._listener.bind(str(path))
         finally:
             os.umask(mask)
+        if self._group is not None:
+            self._open_to(self._group)
         self._listener.listen(MAX_CONNECTIONS)
         watch(self._listener.fileno(), self._accept)
+
+    def _open_to(self, group: int) -> None:
+        try:
+            os.chown(self._path, -1, group)
+            os.chmod(self._path, 0o660)
+        except OSError as error:
+            self._listener.close()
+            raise ControlError(f"{self._path} cannot be given to the control_group: {error.strerror}") from None
 
     def _accept(self) -> None:
         try:
             channel, _ = self._listener.accept()
         except OSError:
             return
-        uid = _PEER.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1]
-        if uid not in (0, os.geteuid()) or len(self._connections) >= MAX_CONNECTIONS:
+        _, uid, gid = _PEER.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        guest = uid not in (0, os.geteuid())
+        guests = sum(connection.guest for connection in self._connections.values())
+        refused = guest and (self._group not in (gid, *_groups_of(channel)) or guests >= MAX_GUESTS)
+        if refused or len(self._connections) - guests >= MAX_CONNECTIONS:
             channel.close()
             return
         channel.setblocking(False)
         number = channel.fileno()
-        self._connections[number] = Connection(channel, time.monotonic())
+        self._connections[number] = Connection(channel, time.monotonic(), guest)
         self._watch(number, lambda: self._serve(number))
 
     def _serve(self, number: int) -> None:
@@ -113,7 +148,12 @@ class Server:
         answer: dict[str, Any] = {}
         if line:
             request = _parse(line)
-            answer = self._answer(request) if request is not None else {"ok": False, "error": "not a JSON object"}
+            if request is None:
+                answer = {"ok": False, "error": "not a JSON object"}
+            elif connection.guest and request.get("command") != "status":
+                answer = {"ok": False, "error": "only root may order this: the control_group may ask for the status"}
+            else:
+                answer = self._answer(request)
             connection.answer(answer)
         if answer.get("stopping") or answer.get("reloading"):
             connection.held = True
@@ -151,6 +191,21 @@ class Server:
         self._path.unlink(missing_ok=True)
 
 
+def _gid_of(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ControlError(f"the control_group {name!r} does not exist: 'groupadd --system {name}' makes it") from None
+
+
+def _groups_of(channel: socket.socket) -> Sequence[int]:
+    """The supplementary groups of who connected, as the kernel had them then (unix(7), SO_PEERGROUPS)."""
+    try:
+        return array.array("I", channel.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * MAX_GROUPS))
+    except OSError:
+        return ()
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
@@ -172,7 +227,7 @@ def _connect(path: Path) -> socket.socket:
         raise ControlError(f"the site does not run (nobody listens on {path}): 'sitectl run' starts it") from None
     except PermissionError:
         channel.close()
-        raise ControlError(f"only root and the user who runs the site may ask ({path})") from None
+        raise ControlError(f"only root, the user who runs the site and its control_group may ask ({path})") from None
     except OSError as error:
         channel.close()
         raise ControlError(f"{path}: {error.strerror or error}") from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from framework.site.schema import Site
 
-__all__ = ["for_caller", "make_state_directories"]
+__all__ = ["control_path", "for_caller", "make_state_directories"]
 
 
 def for_caller(site: Site) -> Site:
@@ -37,6 +37,13 @@ def for_caller(site: Site) -> Site:
         for name, backend in site.backends.items()
     }
     return replace(site, run_directory=run, state_directory=state, backends=backends)
+
+
+def control_path(site: Site) -> Path:
+    """The control socket that the caller may ask: root's, where its control_group lets them in, else their own."""
+    if os.geteuid() != 0 and os.access(site.control_path, os.W_OK):
+        return site.control_path
+    return for_caller(site).control_path
 
 
 def _may_make(directory: Path) -> bool:

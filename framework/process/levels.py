@@ -1,4 +1,4 @@
-"""Records of Python's logging as lines with `<N>` in front, as the supervisor and the journal read them (sd-daemon(3))."""
+"""Records of Python's logging as lines with `<N>` in front, for the supervisor and the journal (sd-daemon(3))."""
 
 from __future__ import annotations
 

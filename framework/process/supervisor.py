@@ -94,7 +94,8 @@ class Supervisor:
             parts = parts_of(self.site)
             write_configuration(self.site, parts[0])
             linux.become_subreaper()
-            self._control = control.Server(self.site.control_path, self._answer, self._watch, self._unwatch)
+            loop = (self._answer, self._watch, self._unwatch)
+            self._control = control.Server(self.site.control_path, *loop, self.site.control_group)
             self._children = [Child(part, self._output, self._watch, self._unwatch) for part in parts]
             for child in self._children[1:]:
                 self._listener_of(child)

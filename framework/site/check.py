@@ -40,6 +40,7 @@ def check_site(site: Site) -> list[Problem]:
     findings = findings_of(site)
     _check_site_file(site, findings)
     _check_listen(site, findings)
+    _check_control_group(site, findings)
     _check_directories(site, findings)
     frontend = _check_account(site.frontend_user, site.frontend_group, findings, ("site",), "site.frontend_")
     for index, host in enumerate(site.hosts):
@@ -83,6 +84,12 @@ def _check_site_file(site: Site, findings: Findings) -> None:
 
 
 # -- the address
+
+
+def _check_control_group(site: Site, findings: Findings) -> None:
+    if site.control_group and not access.group_exists(site.control_group):
+        hint = f"groupadd --system {site.control_group}, and usermod -aG {site.control_group} for each member"
+        findings.note(("site", "control_group"), "site.control_group", f"there is no group {site.control_group}", hint)
 
 
 def _check_listen(site: Site, findings: Findings) -> None:
