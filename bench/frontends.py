@@ -26,7 +26,7 @@ TITLES = {"nginx": "behind nginx", "lighttpd": "behind lighttpd"}
 
 _NGINX = """\
 daemon off; master_process off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr warn;
-events {{ worker_connections 512; }}
+events {{ worker_connections 2048; }}
 http {{
     access_log off; keepalive_requests 1000000000; default_type application/octet-stream;
     client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;

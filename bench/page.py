@@ -13,8 +13,10 @@ from plots import Bar, Mark, bars
 from toolchain import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+ALSO = {"rpc": ROOT / "docs" / "rpc.md"}
+"""Other pages that have a section's table."""
 IMAGES = ROOT / "docs" / "images"
-SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile")
+SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc")
 Results = dict[str, dict[str, Any]]
 
 
@@ -23,7 +25,9 @@ def write() -> None:
     results = read()
     write_table(PAGE, "targets", targets.render(results))
     for name, result in results.items():
-        write_table(PAGE, name.replace("_", "-"), importlib.import_module(name).render(result))
+        table = importlib.import_module(name).render(result)
+        for page in (PAGE, *([ALSO[name]] if name in ALSO else [])):
+            write_table(page, name.replace("_", "-"), table)
     IMAGES.mkdir(exist_ok=True)
     for name, drawing in drawings(results):
         (IMAGES / f"bench-{name}.svg").write_text(drawing)
@@ -87,6 +91,11 @@ def drawings(results: Results) -> Iterator[tuple[str, str]]:
     yield from _draw(
         "memory-further", "Each further worker", "PSS in MB, shorter is better", rows, [Mark("target", 2)], 1
     )
+    best = targets.remote("cpu_us", False)(results)
+    rows = _bars(results, "rpc", lambda row: row["cpu_us"])
+    title = "The back end's processor time for a remote call behind nginx"
+    marks = _marks([("a fifth of the best", 0.2, best)])
+    yield from _draw("rpc", title, "µs for a call, shorter is better", rows, marks, 1)
     rows = _bars(results, "startup", lambda row: row["ms"])
     yield from _draw("startup", "From the command to the first answer", "ms, shorter is better", rows, [])
 

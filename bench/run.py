@@ -32,7 +32,7 @@ import page
 from measuring import QUICK, Settings
 from toolchain import RESULTS, ROOT, Missing, machine_facts, tell
 
-SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile")
+SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc")
 
 
 def main() -> int:

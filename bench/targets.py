@@ -44,6 +44,21 @@ def backend_cpu(front: str, *names: str) -> Figure:
     return figure
 
 
+def remote(column: str, ours: bool) -> Figure:
+    """Of remote calls behind nginx a column of ours, or the best of the others'."""
+
+    def figure(results: Results) -> float | None:
+        found = [
+            row[column]
+            for row in results.get("rpc", {}).get("rows", [])
+            if not row["bare"] and row["name"].startswith("fastcore") is ours and row[column]
+        ]
+        best = min if column.endswith("_us") else max
+        return best(found, default=None)
+
+    return figure
+
+
 def memory(name: str, further: bool = False) -> Figure:
     """MB of PSS of a server with one worker, or of each further worker."""
 
@@ -191,6 +206,24 @@ TARGETS = [
         for interface, name in (("WSGI", _WSGI), ("native", _NATIVE))
     ),
     *_front_targets(),
+    Target(
+        "remote calls: back end's CPU for a call behind nginx",
+        "best other's ≥ 5 ×",
+        remote("cpu_us", True),
+        5,
+        remote("cpu_us", False),
+        least=True,
+        unit="µs",
+    ),
+    Target(
+        "remote calls behind nginx",
+        "≥ 5 × the best other",
+        remote("requests_per_second", True),
+        5,
+        remote("requests_per_second", False),
+        lambda results: results.get("rpc", {}).get("nginx_limit"),
+        why="nginx and the load generator share a processor, and limit the rate; the processor time above does not.",
+    ),
 ]
 
 

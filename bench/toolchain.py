@@ -41,20 +41,30 @@ def compile_program(name: str, *libraries: str) -> Path:
     return program
 
 
-def peer_python(package: str) -> Path:
-    """The interpreter of the peers' own environment, with this package in it. Raises Missing."""
+def peer_python(*packages: str) -> Path:
+    """The interpreter of the peers' own environment, with these packages ("name", "name==version") in it.
+
+    Raises Missing.
+    """
     python = PEERS_VENV / "bin" / "python"
     if not python.exists():
         tell(f"making {PEERS_VENV.name} for the other servers")
         venv.create(PEERS_VENV, with_pip=True)
-    if not peer_version(package):
-        tell(f"installing {package} into {PEERS_VENV.name}")
-        command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", package]
+    lacking = [package for package in packages if not _is_installed(package)]
+    if lacking:
+        tell(f"installing {', '.join(lacking)} into {PEERS_VENV.name}")
+        command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *lacking]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             reason = (result.stderr or result.stdout).strip().splitlines()[-1:]
-            raise Missing(f"{package} cannot be installed: {' '.join(reason)[:200]}")
+            raise Missing(f"{' '.join(lacking)} cannot be installed: {' '.join(reason)[:200]}")
     return python
+
+
+def _is_installed(package: str) -> bool:
+    name, _, wanted = package.partition("==")
+    found = peer_version(name)
+    return bool(found) and wanted in ("", found)
 
 
 def peer_version(package: str) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from framework.request import Request
 
 _VARY = ("Vary", "Accept")
-_KNOWN_GOOD = {TEXT, JSON, BYTES, _VARY}
+NO_STORE = ("Cache-Control", "no-store")
+_KNOWN_GOOD = {TEXT, JSON, BYTES, _VARY, NO_STORE}
 _page_types: dict[str, tuple[str, str]] = {}
 # RFC 9110 section 15.4.5
 _KEPT_IN_304 = ("cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary")
@@ -41,6 +42,11 @@ def finish(response: Response, request: Request) -> Response:
         else:
             return response
     return _finish(response, request)
+
+
+def know(*headers: tuple[str, str]) -> None:
+    """Constant header fields that many answers have: checked here, once. Raises ValueError for what cannot be sent."""
+    _KNOWN_GOOD.update(check_header(*pair) for pair in headers)
 
 
 def _finish(response: Response, request: Request) -> Response:

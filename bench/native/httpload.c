@@ -2,8 +2,8 @@
  *
  *     httpload [options] unix:/path | host:port
  *
- * One process, one epoll loop, C kept connections, each with one GET at a time, sent as a browser sends it; each answer is
- * checked: status 200, Content-Length, every byte of the body. A connection that the server closes between two answers is
+ * One process, one epoll loop, C kept connections, each with one GET at a time (or a POST of the -b TEXT, of the media type
+ * -y TYPE), sent as a browser sends it; each answer is checked: status 200, Content-Length, every byte of the body. A connection that the server closes between two answers is
  * opened again. Results are one JSON object on standard output; 1 where an answer was wrong.
  */
 #define _GNU_SOURCE
@@ -16,20 +16,23 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { ROOM = 16384, MAX_CONNECTIONS = 1024 };
+enum { ROOM = 16384, MAX_CONNECTIONS = 1024, MAX_SAMPLES = 1 << 22 };
 
 struct connection {
     int fd;
     size_t have, served;
+    uint64_t started;
     char input[ROOM];
 };
 
-static const char *path = "/", *expect = "Hello, world!\n", *address;
+static const char *path = "/", *expect = "Hello, world!\n", *address, *body, *type = "application/json";
 static unsigned connections = 8;
 static uint64_t requests, begun, finished, answered, errors, counted, count_from;
 static double seconds = 2, warm;
 static int poller, timeout = 20;
-static char request[2048], first_error[256];
+static char request[4096], first_error[256];
+static uint32_t *samples; /* the last MAX_SAMPLES latencies in ns */
+static size_t sample_count;
 static struct connection *all;
 
 static void note_error(const char *format, ...)
@@ -63,6 +66,7 @@ static void send_request(struct connection *connection)
 {
     size_t length = strlen(request); /* far less than a socket's buffer */
     begun++;
+    connection->started = now();
     if (send(connection->fd, request, length, MSG_NOSIGNAL) != (ssize_t)length && errno != EPIPE && errno != ECONNRESET)
         die("send");
 }
@@ -119,7 +123,11 @@ static void receive(struct connection *connection)
     connection->served++;
     finished++;
     answered += right;
-    counted += right && now() >= count_from;
+    uint64_t time = now(), latency = time - connection->started;
+    if (right && time >= count_from) {
+        counted++;
+        samples[sample_count++ % MAX_SAMPLES] = latency > UINT32_MAX ? UINT32_MAX : latency;
+    }
     if (!wanted_more()) {
         close(connection->fd);
         connection->fd = -1;
@@ -129,13 +137,27 @@ static void receive(struct connection *connection)
         reopen(connection);
 }
 
+static int compare(const void *one, const void *other)
+{
+    uint32_t a = *(const uint32_t *)one, b = *(const uint32_t *)other;
+    return a < b ? -1 : a > b;
+}
+
+/* Microseconds that so many of the answers took at most. */
+static double latency(double share)
+{
+    size_t count = sample_count < MAX_SAMPLES ? sample_count : MAX_SAMPLES;
+    return count ? samples[(size_t)((count - 1) * share)] / 1e3 : 0;
+}
+
 static void run(void)
 {
     struct epoll_event events[256];
     uint64_t start = now(), last = start, last_finished = 0;
     uint64_t until = requests ? UINT64_MAX : start + (warm + seconds) * 1e9;
     all = calloc(connections, sizeof *all);
-    if (!all)
+    samples = malloc(MAX_SAMPLES * sizeof *samples);
+    if (!all || !samples)
         die("calloc");
     count_from = start + warm * 1e9;
     for (unsigned i = 0; i < connections && wanted_more(); i++) {
@@ -158,9 +180,11 @@ static void run(void)
             break;
     }
     double elapsed = (now() - count_from) / 1e9;
+    qsort(samples, sample_count < MAX_SAMPLES ? sample_count : MAX_SAMPLES, sizeof *samples, compare);
     printf("{\"requests\": %llu, \"answered\": %llu, \"seconds\": %.6f, \"requests_per_second\": %.1f, \"errors\": %llu, "
-           "\"first_error\": \"",
-           (unsigned long long)counted, (unsigned long long)answered, elapsed, counted / elapsed, (unsigned long long)errors);
+           "\"latency_us\": {\"p50\": %.1f, \"p99\": %.1f}, \"first_error\": \"",
+           (unsigned long long)counted, (unsigned long long)answered, elapsed, counted / elapsed, (unsigned long long)errors,
+           latency(0.5), latency(0.99));
     for (const char *c = first_error; *c; c++)
         printf(*c == '"' || *c == '\\' ? "\\%c" : (unsigned char)*c < ' ' ? "\\u%04x" : "%c", (unsigned char)*c);
     printf("\"}\n");
@@ -169,7 +193,7 @@ static void run(void)
 int main(int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "c:n:t:w:p:e:T:")) >= 0)
+    while ((option = getopt(argc, argv, "c:n:t:w:p:e:T:b:y:")) >= 0)
         switch (option) {
         case 'c': connections = atoi(optarg); break;
         case 'n': requests = strtoull(optarg, NULL, 10); break;
@@ -177,24 +201,31 @@ int main(int argc, char **argv)
         case 'w': warm = atof(optarg); break;
         case 'p': path = optarg; break;
         case 'e': expect = optarg; break;
+        case 'b': body = optarg; break;
+        case 'y': type = optarg; break;
         case 'T': timeout = atoi(optarg); break;
         default: optind = argc;
         }
     if (optind != argc - 1 || !connections || connections > MAX_CONNECTIONS) {
         fputs("usage: httpload [-c CONNECTIONS] [-n REQUESTS | -t SECONDS] [-w SECONDS] [-p PATH] [-e TEXT] [-T SECONDS] "
-              "unix:/path | host:port\n", stderr);
+              "[-b TEXT [-y TYPE]] unix:/path | host:port\n", stderr);
         return 2;
     }
     address = argv[optind];
     resolve(address);
     signal(SIGPIPE, SIG_IGN);
-    snprintf(request, sizeof request,
-             "GET %s HTTP/1.1\r\nHost: console.example.org\r\n"
+    int length = snprintf(request, sizeof request,
+             "%s %s HTTP/1.1\r\nHost: console.example.org\r\n"
              "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
              "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
              "Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
-             "Cookie: session=8b1a9953c4611296a827abf8c47804d7; theme=dark\r\n\r\n",
-             path);
+             "Cookie: session=8b1a9953c4611296a827abf8c47804d7; theme=dark\r\n",
+             body ? "POST" : "GET", path);
+    if (body)
+        length += snprintf(request + length, sizeof request - length,
+                           "Origin: http://console.example.org\r\nSec-Fetch-Site: same-origin\r\n"
+                           "Content-Type: %s\r\nContent-Length: %zu\r\n", type, strlen(body));
+    snprintf(request + length, sizeof request - length, "\r\n%s", body ? body : "");
     poller = epoll_create1(EPOLL_CLOEXEC);
     run();
     return errors ? 1 : 0;

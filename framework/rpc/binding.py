@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from framework.rpc.errors import INVALID_PARAMS, Mismatch, ProtocolError
 from framework.rpc.options import options_of
-from framework.rpc.values import Plan, plan_for
+from framework.rpc.values import Plan, exact_kind, plan_for
 from framework.rpc.wire import unpack
 from framework.signatures import EMPTY, Parameter, Signature, read_signature
 
@@ -31,8 +32,10 @@ class RemoteFunction:
 
     __slots__ = (
         "_by_position",
+        "_direct",
         "_extra_keyword",
         "_extra_positional",
+        "_least",
         "_open",
         "_plans",
         "_request",
@@ -65,6 +68,10 @@ class RemoteFunction:
             plan = _plan_of(name, signature, parameter)
             if plan is not None:
                 self._plans[parameter.name] = plan
+        # for each parameter the type whose values pass as they are, and the plan for all others
+        plans = [self._plans.get(parameter.name) for parameter in self._open]
+        self._direct = [(exact_kind(plan), plan) for plan in plans] if self._is_direct() else None
+        self._least = sum(parameter.default is EMPTY for parameter in self._open)
         self._extra_positional = signature.extra_positional
         self._extra_keyword = signature.extra_keyword
         self._by_position = [
@@ -75,6 +82,18 @@ class RemoteFunction:
 
     def call(self, params: list[Any] | dict[str, Any], request: Request) -> Any:
         """Call the function with JSON-RPC's params. Raises ProtocolError, and whatever the function raises."""
+        # PERF: arguments in their order, for a function that takes them as they are.
+        direct = self._direct
+        if direct is not None and type(params) is list and self._least <= len(params) <= len(direct):
+            try:
+                args = [
+                    value if kind is type(value) or plan is None else plan(value)
+                    for value, (kind, plan) in zip(params, direct, strict=False)
+                ]
+            except Mismatch:
+                pass  # said below, with the argument's name
+            else:
+                return self.function(*args)
         values, extra = self._bind_list(params) if isinstance(params, list) else (self._bind_object(params), [])
         if self.allow:
             self._check_allowed(request, values, extra)
@@ -84,6 +103,17 @@ class RemoteFunction:
             args = [values.pop(p.name) if p.name in values else p.default for p in self._by_position]
             return self.function(*args, *extra, **values)
         return self.function(**values)
+
+    def _is_direct(self) -> bool:
+        """Whether a list of params can be passed as it stands: nobody is asked, and no decorator is in between."""
+        function = self.function
+        return (
+            type(function) in (FunctionType, MethodType)
+            and not hasattr(function, "__wrapped__")
+            and not self.allow
+            and self._request is None
+            and all(parameter.positional for parameter in self._open)
+        )
 
     def _check_allowed(self, request: Request, values: dict[str, Any], extra: list[Any]) -> None:
         """Ask each hook. Raises HTTPError 403 where one refuses."""

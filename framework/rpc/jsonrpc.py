@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
 from time import perf_counter
-from types import GeneratorType
+from types import GeneratorType, NoneType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from orjson import JSONDecodeError, loads
+from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
 
 from framework.errors import HTTPError, format_traceback, log_error
 from framework.response import encode_json
@@ -37,10 +37,9 @@ if TYPE_CHECKING:
 STREAM = "application/x-ndjson"
 """The media type of the answer where a function is a generator."""
 
-TAGGED = "application/json; values=tagged"
-"""The media type of calls and answers whose values keep their kind."""
-
 _NOTHING: dict[str, Any] = {}
+_AT_HAND = frozenset({dict, list, str, int, float, bool, NoneType, tuple, set, bytes})
+"""Types of results that are neither awaited nor streamed."""
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Awaitable[Any], Any, T]
@@ -51,9 +50,21 @@ class Session:
     """The calls of one POST. With `tagged`, values have the tags of `framework.rpc.wire`, both ways.
 
     `refused` says afterwards that a call did not fit the functions: its caller may know older ones. `stream` is the
-    body of the answer where the one call's result is a generator; the caller takes that where `heartbeat`, the seconds
-    between its signs of life, is not 0.
+    body of the answer where the one call's result is a generator and the caller takes that; `heartbeat` is the seconds
+    between its signs of life.
     """
+
+    __slots__ = (
+        "_functions",
+        "_heartbeat",
+        "_invalid",
+        "_limits",
+        "_request",
+        "_unpacks",
+        "refused",
+        "stream",
+        "tagged",
+    )
 
     def __init__(
         self,
@@ -66,9 +77,9 @@ class Session:
         self.refused = False
         self.stream: Any = None
         self._heartbeat = heartbeat
-        self._tagged = tagged
+        self.tagged = tagged
         self._unpacks = False
-        self.content_type = TAGGED if tagged else "application/json"
+        self._invalid = False
         self._functions = functions
         self._request = request
         self._limits = limits
@@ -78,51 +89,51 @@ class Session:
 
         Where a function is `async def`, this has to be awaited; the calls of a batch are made one after the other.
         """
-        steps = self._answer(body)
-        try:
-            awaitable = next(steps)
-        except StopIteration as end:
-            status: int
-            status, answer = end.value
-            return status, answer
-        return _finish(steps, awaitable)
-
-    def _answer(self, body: bytes) -> Steps[tuple[int, bytes]]:
-        """As `answer`; yields what has to be awaited, and is sent the result."""
         try:
             payload = loads(body)
         except JSONDecodeError as error:
             return 400, self._refusal(None, ProtocolError(PARSE_ERROR, detail=str(error)))
-        self._unpacks = self._tagged and b'"$' in body
+        self._unpacks = self.tagged and b'"$' in body
         try:
             if is_deeper(body, payload, self._limits.depth):
                 raise ProtocolError(INVALID_REQUEST, f"Invalid Request: nested deeper than {self._limits.depth}")
-            if isinstance(payload, list):
+            if type(payload) is list:
                 self._heartbeat = 0.0
-                return (yield from self._answer_batch(payload))
+                return _run(self._answer_batch(payload))
         except ProtocolError as error:
             return 400, self._refusal(None, error)
-        answer, valid = yield from self._answer_one(payload)
-        return (200 if valid else 400) if answer else 204, answer
+        answer = self._begin(payload)
+        if type(answer) is bytes:
+            return (400 if self._invalid else 200) if answer else 204, answer
+        return _run(self._answer_later(answer))
 
     def _answer_batch(self, payload: list[Any]) -> Steps[tuple[int, bytes]]:
+        """As `answer`; yields what has to be awaited, and is sent the result."""
         if not payload:
             raise ProtocolError(INVALID_REQUEST, detail="the batch is empty")
         if len(payload) > self._limits.batch:
             raise ProtocolError(INVALID_REQUEST, f"Invalid Request: a batch of more than {self._limits.batch} calls")
         answers = []
         for call in payload:
-            answer, _ = yield from self._answer_one(call)
+            answer = self._begin(call)
+            if type(answer) is not bytes:
+                answer = yield from self._end(answer)
             if answer:
                 answers.append(answer)
         return (200, b"[" + b",".join(answers) + b"]") if answers else (204, b"")
 
-    def _answer_one(self, call: Any) -> Steps[tuple[bytes, bool]]:
-        """The answer of one call, empty for a notification; and whether the call was a valid one."""
+    def _answer_later(self, unfinished: Unfinished) -> Steps[tuple[int, bytes]]:
+        answer = yield from self._end(unfinished)
+        return 200 if answer else 204, answer
+
+    # PERF: nearly every call ends here, without a generator of steps around it.
+    def _begin(self, call: Any) -> Any:
+        """Make a call: its answer, empty for a notification; or an `Unfinished` where that has to be awaited."""
         try:
             has_id, call_id, method, params = read_call(call)
         except ProtocolError as error:
-            return self._refusal(_readable_id(call), error), False
+            self._invalid = True
+            return self._refusal(_readable_id(call), error)
         try:
             function = self._functions.get(method)
             if function is None:
@@ -132,24 +143,40 @@ class Session:
             began = perf_counter()
             try:
                 result = function.call(params, self._request)
-                if hasattr(result, "__await__"):
-                    result = yield result
-            finally:
+            except BaseException:
                 log_call(method, perf_counter() - began)
-            if is_stream(result):
-                return (yield from self._answer_stream(call_id if has_id else None, method, result)), True
-            if not has_id:
-                return b"", True
-            return self._success(call_id, result), True
+                raise
+            if type(result) not in _AT_HAND and (hasattr(result, "__await__") or is_stream(result)):
+                return Unfinished(has_id, call_id, method, result, began)
+            log_call(method, perf_counter() - began)
+            return self._success(call_id, result) if has_id else b""
         except ProtocolError as error:
             answer = self._refusal(call_id, error)
         except Exception as error:
             answer = self._failed(call_id, method, error)
-        return answer if has_id else b"", True
+        return answer if has_id else b""
+
+    def _end(self, call: Unfinished) -> Steps[bytes]:
+        """The answer of a call whose result has to be awaited, or is a stream."""
+        result = call.result
+        try:
+            try:
+                if hasattr(result, "__await__"):
+                    result = yield result
+            finally:
+                log_call(call.method, perf_counter() - call.began)
+            if is_stream(result):
+                return (yield from self._answer_stream(call.id if call.has_id else None, call.method, result))
+            return self._success(call.id, result) if call.has_id else b""
+        except ProtocolError as error:
+            answer = self._refusal(call.id, error)
+        except Exception as error:
+            answer = self._failed(call.id, call.method, error)
+        return answer if call.has_id else b""
 
     def _answer_stream(self, call_id: Any, method: str, source: Any) -> Steps[bytes]:
         """Make `source` the body of the answer. Raises ProtocolError where the caller takes none."""
-        if call_id is None or not self._heartbeat:
+        if call_id is None or not self._heartbeat or STREAM not in (self._request.source.get("HTTP_ACCEPT") or ""):
             close = getattr(source, "aclose", None)
             if close is None:
                 source.close()
@@ -212,7 +239,7 @@ class Session:
         return self._encoded({"jsonrpc": "2.0", "result": self._sendable(result), "id": call_id})
 
     def _sendable(self, value: Any) -> Any:
-        if not self._tagged:
+        if not self.tagged:
             return value
         try:
             return pack(value)
@@ -220,13 +247,18 @@ class Session:
             raise Unsendable(f"the result cannot be sent: {error}") from error
 
     def _encoded(self, answer: dict[str, Any]) -> bytes:
+        default = None if self.tagged else to_plain
         try:
-            return encode_json(answer, None if self._tagged else to_plain)
+            return dumps(answer, default)
+        except JSONEncodeError:
+            pass
+        try:
+            return encode_json(answer, default)
         except (TypeError, RecursionError) as error:
             raise Unsendable(f"the result cannot be sent: {error.__cause__ or error}") from error
 
     def _packed(self, value: Any) -> Any:
-        if not self._tagged:
+        if not self.tagged:
             return value
         try:
             return pack(value)
@@ -239,13 +271,44 @@ def is_stream(result: Any) -> bool:
     return type(result) is GeneratorType or hasattr(result, "__anext__")
 
 
+class Unfinished:
+    """A call whose function has returned something to be awaited, or a stream."""
+
+    __slots__ = ("began", "has_id", "id", "method", "result")
+
+    def __init__(self, has_id: bool, call_id: Any, method: str, result: Any, began: float) -> None:
+        self.has_id = has_id
+        self.id = call_id
+        self.method = method
+        self.result = result
+        self.began = began
+
+
 def log_call(method: str, seconds: float) -> None:
     """Tell the log `framework.rpc` (level INFO) of a call that has ended, never of its arguments."""
-    logging = sys.modules.get("logging")
-    if logging is not None:  # else nobody can have asked for it
-        logger = logging.getLogger("framework.rpc")
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("call of %s: %.1f ms", method, seconds * 1000)
+    global _logger
+    if _logger is None:
+        logging = sys.modules.get("logging")
+        if logging is None:  # then nobody can have asked for it
+            return
+        _logger = logging.getLogger("framework.rpc")
+    if _logger.isEnabledFor(INFO):
+        _logger.info("call of %s: %.1f ms", method, seconds * 1000)
+
+
+INFO = 20  # logging.INFO
+_logger: Any = None
+
+
+def _run(steps: Steps[tuple[int, bytes]]) -> tuple[int, bytes] | Coroutine[Any, Any, tuple[int, bytes]]:
+    """What the steps come to, or something to be awaited for it."""
+    try:
+        awaitable = next(steps)
+    except StopIteration as end:
+        status: int
+        status, answer = end.value
+        return status, answer
+    return _finish(steps, awaitable)
 
 
 async def _finish(steps: Steps[tuple[int, bytes]], awaitable: Awaitable[Any]) -> tuple[int, bytes]:
@@ -269,24 +332,29 @@ class Unsendable(TypeError):
 
 def read_call(call: Any) -> tuple[bool, Any, str, list[Any] | dict[str, Any]]:
     """One call as (has an id, id, method, params). Raises ProtocolError for what is no request object (section 4)."""
-    if not isinstance(call, dict):
+    if type(call) is not dict:
         raise ProtocolError(INVALID_REQUEST, detail="a call is an object")
-    if call.get("jsonrpc") != "2.0":
+    get = call.get
+    if get("jsonrpc") != "2.0":
         raise ProtocolError(INVALID_REQUEST, detail='"jsonrpc" must be "2.0"')
-    call_id = call.get("id")
-    if not _is_id(call_id):
+    call_id = get("id")
+    if type(call_id) not in _ID_TYPES:
         raise ProtocolError(INVALID_REQUEST, detail='"id" must be a string, a number or null')
-    method = call.get("method")
-    if not isinstance(method, str):
+    method = get("method")
+    if type(method) is not str:
         raise ProtocolError(INVALID_REQUEST, detail='"method" must be a string')
-    params = call.get("params", [])
-    if not isinstance(params, list | dict):
+    params = get("params", _NO_PARAMS)
+    if type(params) is not list and type(params) is not dict:
         raise ProtocolError(INVALID_REQUEST, detail='"params" must be an array or an object')
     return "id" in call, call_id, method, params
 
 
+_ID_TYPES = (int, str, NoneType, float)
+_NO_PARAMS: list[Any] = []
+
+
 def _is_id(value: Any) -> bool:
-    return value is None or type(value) in (str, int, float)
+    return type(value) in _ID_TYPES
 
 
 def _readable_id(call: Any) -> Any:

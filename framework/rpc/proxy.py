@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from framework.errors import HTTPError, too_large
+from framework.finish import NO_STORE, know
 from framework.handlers import methods
 from framework.response import Response
 from framework.rpc.binding import RemoteFunction
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from framework.request import Request
     from framework.rpc.jsonrpc import Session
     from framework.rpc.options import Allow
+
+
+_MEDIA_TYPES = {"application/json": False, "application/json; values=tagged": True}
+_HEAD = (("X-Content-Type-Options", "nosniff"), NO_STORE)
+_PLAIN = [("Content-Type", "application/json"), *_HEAD]
+_TAGGED = [("Content-Type", "application/json; values=tagged"), *_HEAD]
+_STREAM = [("Content-Type", "application/x-ndjson"), NO_STORE, ("X-Accel-Buffering", "no")]  # nginx: each line at once
+know(*_PLAIN, *_TAGGED, *_STREAM)
 
 
 class Proxy:
@@ -62,6 +71,7 @@ class Proxy:
         self.__qualname__ = f"Proxy({', '.join(self.functions)})"
         self.__module__ = "framework.rpc"
         self._module: tuple[bytes, str] | None = None
+        self._session: type[Session] | None = None  # imported with the first call
         methods("GET", "POST")(self)
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
@@ -72,34 +82,34 @@ class Proxy:
 
     def _answer_calls(self, request: Request) -> Response | Awaitable[Response]:
         check_origin(request)
-        if request.content_type != "application/json":
-            raise HTTPError(415, "Remote calls are sent as application/json.")
+        source = request.source
+        tagged = _MEDIA_TYPES.get(source.get("CONTENT_TYPE"))
+        if tagged is None:
+            if request.content_type != "application/json":
+                raise HTTPError(415, "Remote calls are sent as application/json.")
+            tagged = is_tagged(source.get("CONTENT_TYPE"))
         length = request.content_length
         if length > self.limits.body_bytes:
             too_large("The call", self.limits.body_bytes)
-        from framework.rpc.jsonrpc import Session
-
-        body = request.body.read(length)
+        body = source.body.read(length)
         if len(body) < length:
             raise HTTPError(400, f"The body ends after {len(body)} of {length} bytes.")
-        tagged = is_tagged(request.source.get("CONTENT_TYPE"))
-        streams = "application/x-ndjson" in (request.source.get("HTTP_ACCEPT") or "")
-        session = Session(self.functions, request, self.limits, tagged, self.heartbeat if streams else 0.0)
-        answer = session.answer(body)
+        session = self._session
+        if session is None:
+            from framework.rpc.jsonrpc import Session
+
+            self._session = session = Session
+        calls = session(self.functions, request, self.limits, tagged, self.heartbeat)
+        answer = calls.answer(body)
         if isinstance(answer, tuple):
-            return self._respond(session, *answer)
-        return self._respond_later(session, answer)
+            return self._respond(calls, *answer)
+        return self._respond_later(calls, answer)
 
     def _respond(self, session: Session, status: int, answer: bytes) -> Response:
         if session.stream is not None:
-            response = Response(session.stream, content_type="application/x-ndjson")
-            response.add_header("X-Accel-Buffering", "no")  # nginx: each line at once
-            response.add_header("Cache-Control", "no-store")
-            return response
-        response = Response(answer, status, content_type=session.content_type)
-        response.add_header("Cache-Control", "no-store")
-        if answer:
-            response.add_header("X-Content-Type-Options", "nosniff")
+            return Response._of(session.stream, 200, _STREAM.copy())
+        headers = _TAGGED if session.tagged else _PLAIN
+        response = Response._of(answer, status, headers.copy() if answer else [NO_STORE])
         if session.refused:
             response.add_header("RPC-Version", self.version)
         return response
@@ -201,11 +211,15 @@ def check_origin(request: Request) -> None:
 
     Programs that are no browsers send neither Origin nor Sec-Fetch-Site.
     """
-    site = request.source.get("HTTP_SEC_FETCH_SITE")
+    get = request.source.get
+    site = get("HTTP_SEC_FETCH_SITE")
     if site and site not in ("same-origin", "none"):
         raise HTTPError(403, "Remote calls are taken from pages of this very address only.")
-    origin = request.source.get("HTTP_ORIGIN")
+    origin = get("HTTP_ORIGIN")
     if origin:
+        host = get("HTTP_HOST") or ""
+        if origin == "https://" + host or (origin == "http://" + host and request.scheme == "http"):
+            return  # PERF: what browsers send; the App has looked at the host
         scheme, _, authority = origin.lower().partition("://")
         if authority != request.host or (request.scheme == "https" and scheme != "https"):
             raise HTTPError(403, "Remote calls are taken from pages of this very address only.")

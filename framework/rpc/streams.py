@@ -58,21 +58,42 @@ async def async_lines(
     """
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
     task = asyncio.create_task(_pump(source, queue, item, end, failed))
+    pulse = _Pulse(queue, heartbeat)
     try:
         yield b"\n"  # the head goes out: the page knows that it is connected
-        while True:
-            try:
-                async with asyncio.timeout(heartbeat):
-                    line = await queue.get()
-            except TimeoutError:
-                yield b"\n"
-                continue
-            if line is None:
-                return
+        while (line := await queue.get()) is not None:
+            pulse.last = pulse.loop.time()
             yield line
     finally:
+        pulse.timer.cancel()
         task.cancel()
         await asyncio.wait({task})
+
+
+class _Pulse:
+    """Puts an empty line into a queue that was empty for `heartbeat` seconds."""
+
+    __slots__ = ("_heartbeat", "_queue", "last", "loop", "timer")
+
+    _share = 0.0
+
+    def __init__(self, queue: asyncio.Queue[bytes | None], heartbeat: float) -> None:
+        self._queue = queue
+        self._heartbeat = heartbeat
+        self.loop = asyncio.get_running_loop()
+        # The first one comes early, by a share that differs (by the golden ratio: evenly spread): streams that were
+        # opened at once, as by pages after a restart, would else all be due at once, for ever.
+        _Pulse._share = (_Pulse._share + 0.618) % 1
+        self.last = self.loop.time() - heartbeat * _Pulse._share
+        self.timer = self.loop.call_at(self.last + heartbeat, self._beat)
+
+    def _beat(self) -> None:
+        now = self.loop.time()
+        if now >= self.last + self._heartbeat - 0.001:  # the clock's grain
+            self.last = now
+            if self._queue.empty():
+                self._queue.put_nowait(b"\n")
+        self.timer = self.loop.call_at(self.last + self._heartbeat, self._beat)
 
 
 async def _pump(

@@ -58,6 +58,11 @@ def plan_for(annotation: Any) -> Plan | None:
         return _divided(annotation, error)
 
 
+def exact_kind(plan: Plan | None) -> type | None:
+    """The type whose values a plan gives back as they are, where it has one."""
+    return next((kind for kind, simple in _SIMPLE.items() if simple is plan), None)
+
+
 def _checked(annotation: Any) -> Plan:
     """The plan of msgspec. Raises TypeError where it has none."""
     from msgspec import ValidationError, convert

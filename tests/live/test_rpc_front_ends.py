@@ -8,7 +8,10 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rpc_node
@@ -71,6 +74,34 @@ def test_node_calls_and_leaves_a_silent_stream(site: Site, tmp_path: Path) -> No
     call = f"console.log(JSON.stringify(await tryAll(rpc, {base + '/rpc'!r}, {str(mark)!r})));"
     assert rpc_node.run(tmp_path, served, f'import * as rpc from "./served.mjs";\n{SCRIPT}\n{call}') == EXPECTED
     wait_for(mark)
+
+
+def post(site: Site, method: str, params: list[object], accept: str = "application/json") -> HTTPConnection:
+    connection = HTTPConnection("127.0.0.1", site.port, timeout=20)
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    connection.request("POST", "/rpc", body, {"Content-Type": "application/json", "Accept": accept})
+    return connection
+
+
+def call(site: Site, method: str, *params: object) -> Any:
+    with closing(post(site, method, list(params))) as connection:
+        return json.loads(connection.getresponse().read())["result"]
+
+
+def test_200_idle_streams_stop_no_other_call_and_end_with_their_readers(site: Site) -> None:
+    with ExitStack() as stack:
+        for number in range(200):
+            connection = stack.enter_context(closing(post(site, "idle", [number], "application/x-ndjson")))
+            answer = stack.enter_context(closing(connection.getresponse()))
+            while not (line := answer.readline()).strip():
+                assert line, "the stream has ended"
+            assert json.loads(line)["params"] == [number]
+        assert call(site, "still_open") == 200
+        assert [call(site, "echo", number) for number in range(100)] == list(range(100))
+    deadline = time.monotonic() + DEADLINE
+    while call(site, "still_open"):
+        assert time.monotonic() < deadline, "generators were not ended"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("site", ["lighttpd-streaming"], indirect=True)

@@ -31,6 +31,23 @@ async def ticks(count: int) -> AsyncIterator[int]:
         await asyncio.sleep(0.01)
 
 
+now_open: set[int] = set()
+
+
+async def idle(number: int) -> AsyncIterator[int]:
+    """One item, then nothing; `still_open` tells how many of these there are."""
+    now_open.add(number)
+    try:
+        yield number
+        await asyncio.Event().wait()
+    finally:
+        now_open.discard(number)
+
+
+def still_open() -> int:
+    return len(now_open)
+
+
 def copy(disks: int) -> Iterator[Progress]:
     for number in range(disks):
         yield Progress(number + 1, disks, f"disk {number}")
@@ -43,4 +60,4 @@ def page(request: Request) -> Response:
     return response
 
 
-app = App([("/$", page), ("/rpc$", Proxy([echo, silent, ticks, copy]))])
+app = App([("/$", page), ("/rpc$", Proxy([echo, silent, ticks, copy, idle, still_open]))])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile")
+SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc")
 
 
 class Modules:
