@@ -104,7 +104,7 @@ conformance: tools ## the numbered tests of the checklist on both twins; writes 
 .PHONY: clean
 clean: ## remove what was built and cached; the virtual environments stay (make distclean takes them too)
 	@rm -rf build dist .make .artifacts .hypothesis .mypy_cache .pytest_cache .ruff_cache bench/native/build *.egg-info
-	@rm -f fastcore/compiled/*.so fastcore/compiled/*.c fastcore/compiled/*.html .venv*/.stamp-built
+	@rm -f {fastcore,framework/xhtml}/compiled/*.{so,c,html} .venv*/.stamp-built
 	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 .PHONY: distclean

@@ -71,7 +71,8 @@ EXTENSIONS = [
         extra_compile_args=COMPILE_FLAGS[FLAVOUR],
         extra_link_args=LINK_FLAGS.get(FLAVOUR, []),
     )
-    for path in sorted(Path("fastcore/compiled").glob("*.pyx"))
+    for directory in ("fastcore/compiled", "framework/xhtml/compiled")
+    for path in sorted(Path(directory).glob("*.pyx"))
 ]
 
 setup(

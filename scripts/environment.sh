@@ -40,13 +40,14 @@ fi
 
 # Made anew when a source, a header, a switch or the compiler's presence has changed.
 shopt -s nullglob
-sources=(setup.py fastcore/compiled/*.pyx fastcore/compiled/*.pxd)
+modules=(fastcore/compiled/*.pyx framework/xhtml/compiled/*.pyx)
+sources=(setup.py "${modules[@]}" fastcore/compiled/*.pxd)
 wanted=$(cat "${sources[@]}" | sha256sum)
 suffix=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 complete=1
-for source in fastcore/compiled/*.pyx; do [[ -f ${source%.pyx}$suffix ]] || complete=""; done
+for source in "${modules[@]}"; do [[ -f ${source%.pyx}$suffix ]] || complete=""; done
 if [[ ! $complete ]] || ! stamped built "$wanted"; then
-    echo "==> compiling fastcore's extension modules"
+    echo "==> compiling the extension modules"
     log=.make/build.log
     # Where a compiler and headers are, a failure is a mistake in the sources, not something to do without.
     headers=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
@@ -55,7 +56,7 @@ if [[ ! $complete ]] || ! stamped built "$wanted"; then
     if FASTCORE_REQUIRE_COMPILED=$required "$venv/bin/python" setup.py -q build_ext --inplace --parallel 2 >"$log" 2>&1; then
         sed -n '/^WARNING: fastcore/,$p' "$log" >&2
         complete=1
-        for source in fastcore/compiled/*.pyx; do [[ -f ${source%.pyx}$suffix ]] || complete=""; done
+        for source in "${modules[@]}"; do [[ -f ${source%.pyx}$suffix ]] || complete=""; done
         if [[ $complete ]]; then stamp built "$wanted"; fi
     else
         tail -n 60 "$log" >&2

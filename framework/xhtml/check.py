@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterator
 
 from framework.xhtml import escape, model
+from framework.xhtml.attributes import value_text
 from framework.xhtml.names import (
     HTML_ELEMENTS,
     MATHML_ELEMENTS,
@@ -19,7 +20,6 @@ from framework.xhtml.names import (
     VOID_ELEMENTS,
 )
 from framework.xhtml.nodes import Element
-from framework.xhtml.serialise import value_text
 
 MAX_PROBLEMS = 100
 """How many problems of one page are told."""

@@ -9,16 +9,16 @@ are elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from framework.xhtml.implementation import tree
 
 if TYPE_CHECKING:
     from framework.xhtml.nodes import Element
 
 
 def _method(tag: str) -> Callable[..., Element]:
-    def method(self: Any, /, *content: Any, **attributes: Any) -> Element:
-        return self.add(tag, *content, **attributes)  # type: ignore[no-any-return]
-
+    method = tree.method_of(tag)
     method.__name__ = method.__qualname__ = tag
     method.__doc__ = f"Append a <{tag}> element, with content and attributes as `add` takes them, and return it."
     return method

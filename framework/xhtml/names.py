@@ -36,6 +36,9 @@ HTML_ELEMENTS = _words(
 VOID_ELEMENTS = _words("area base br col embed hr img input link meta source track wbr")
 """Elements without content or end tag (HTML §13.1.2)."""
 
+SPECIAL_ELEMENTS = VOID_ELEMENTS | _words("html svg math script style pre title textarea iframe")
+"""Elements that are not written as a start tag, children and an end tag; see `framework.xhtml.serialise.tags_of`."""
+
 REFUSED_ELEMENTS = _words("plaintext xmp listing noembed noframes frameset frame")
 """Obsolete elements whose content an HTML parser reads by rules of its own; XML cannot say the same."""
 

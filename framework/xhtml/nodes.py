@@ -14,7 +14,8 @@ from weakref import ref
 from framework.xhtml import serialise
 from framework.xhtml.elements import ElementMethods
 from framework.xhtml.escape import comment, escape_text
-from framework.xhtml.names import KNOWN_ELEMENTS, attribute_name, check_tag
+from framework.xhtml.implementation import tree
+from framework.xhtml.names import attribute_name
 from framework.xhtml.widgets import Widgets
 
 if TYPE_CHECKING:
@@ -26,38 +27,10 @@ Content: TypeAlias = Any
 works."""
 
 
-def flatten(content: Content, into: list[Any]) -> None:
-    """Append content to a list of texts and nodes."""
-    if content is None or content is True or content is False:
-        return
-    if isinstance(content, Fragment):
-        into.extend(content.release())
-    elif isinstance(content, Node):
-        into.append(content)
-    elif isinstance(content, str):
-        into.append(content if type(content) is str else str.__str__(content))
-    elif hasattr(content, "__xhtml__"):
-        flatten(content.__xhtml__(), into)
-    elif isinstance(content, (bytes, bytearray, memoryview)):
-        raise TypeError(f"bytes are no text: decode them first ({bytes(content[:20])!r})")
-    elif isinstance(content, dict):
-        raise TypeError("a dict is no content; use add_definition_list() or add_table()")
-    elif isinstance(content, Iterable) and not _has_text(type(content)):
-        for item in content:
-            flatten(item, into)
-    else:
-        into.append(str(content))
-
-
-def _has_text(kind: Any) -> bool:
-    """Whether a type says how it is shown (an IP network does, a list does not)."""
-    return kind.__str__ is not object.__str__
-
-
-class Node:
+class Node(tree.Base):
     """Anything that stands in a tree and is not plain text."""
 
-    __slots__ = ("__weakref__", "_parent")
+    __slots__ = ()
 
     _parent: ref[Element] | None
 
@@ -115,12 +88,15 @@ class Node:
         """A copy without a parent."""
         raise TypeError(f"{type(self).__name__} cannot be cloned")
 
-    def _write(self, append: Callable[[str], None]) -> None:
+    def _write(self, parts: list[str]) -> None:
         raise TypeError(f"{type(self).__name__} cannot be written")
 
     def _parts(self) -> Iterator[str | Node]:
         """What is in this node, one after the other, for streaming."""
         return iter(())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
     def __str__(self) -> str:
         return serialise.to_text(self)
@@ -146,8 +122,8 @@ class Comment(Node):
     def clone(self) -> Comment:
         return Comment(self.text)
 
-    def _write(self, append: Callable[[str], None]) -> None:
-        append(f"<!--{comment(self.text)}-->")
+    def _write(self, parts: list[str]) -> None:
+        parts.append(f"<!--{comment(self.text)}-->")
 
 
 class Streamed(Node):
@@ -171,18 +147,18 @@ class Streamed(Node):
     def _parts(self) -> Iterator[str | Node]:
         for content in self.source():
             piece: list[str | Node] = []
-            flatten(content, piece)
+            tree.flatten(content, piece)
             yield from piece
 
-    def _write(self, append: Callable[[str], None]) -> None:
+    def _write(self, parts: list[str]) -> None:
         for piece in self._parts():
             if isinstance(piece, str):
-                append(escape_text(piece))
+                parts.append(escape_text(piece))
             else:
-                piece._write(append)
+                piece._write(parts)
 
 
-class Element(Widgets, ElementMethods, Node):
+class Element(Widgets, ElementMethods, tree.Branch, Node):
     """One element: a tag, attributes, children.
 
     tag: the name as it is written. content: see `Content`. attributes: `class_="x"`, `data_id=3`, `aria_label="…"`,
@@ -193,57 +169,13 @@ class Element(Widgets, ElementMethods, Node):
     '<p class="note">5 &lt; 6 <em>yes</em></p>'
     """
 
-    __slots__ = ("_attributes", "_children", "_self", "origin", "tag")
+    __slots__ = ("origin",)
 
-    tag: str
-    _attributes: dict[str, Any] | None
-    _children: list[str | Node] | tuple[str | Node, ...]
-    _self: ref[Element] | None
     origin: tuple[str, int]
     """File and line of the call that made this element; only in development (see `framework.xhtml.development`)."""
 
     media_types: ClassVar[tuple[str, ...]] = ("text/html",)
     """What an element is served as by itself: without a root that says its namespace it is no XHTML document."""
-
-    def __init__(self, tag: str, /, *content: Content, **attributes: Any) -> None:
-        check_tag(tag)
-        self.tag = tag
-        self._self = None
-        self._parent = None
-        self._attributes = {attribute_name(key): value for key, value in attributes.items()} if attributes else None
-        self._children = ()
-        if content:
-            self.append(*content)
-
-    def add(self, tag: str, /, *content: Content, **attributes: Any) -> Element:
-        """Make an element as `Element(tag, *content, **attributes)` does, append it, and return it."""
-        # PERF: what __init__ and append do is repeated here, without their calls: it halves the time (bench/xhtml.py).
-        if tag not in KNOWN_ELEMENTS:
-            check_tag(tag)
-        child = _new(Element)
-        child.tag = tag
-        child._attributes = (
-            {_attribute_names.get(key) or attribute_name(key): value for key, value in attributes.items()}
-            if attributes
-            else None
-        )
-        child._self = None
-        if not content or (len(content) == 1 and type(content[0]) is str):
-            child._children = content
-        else:
-            child._parent = None
-            child._children = ()
-            child.append(*content)
-        me = self._self
-        if me is None:
-            me = self._self = ref(self)
-        child._parent = me
-        children = self._children
-        if type(children) is list:
-            children.append(child)
-        else:
-            self._children = [*children, child]
-        return child
 
     # -- children ----------------------------------------------------------------------------------
 
@@ -263,45 +195,9 @@ class Element(Widgets, ElementMethods, Node):
             children = self._children = list(children)
         return children
 
-    def append(self, *content: Content) -> Self:
-        """Add content behind the last child; returns this element."""
-        return self.insert(len(self._children), *content)
-
     def prepend(self, *content: Content) -> Self:
         """Add content before the first child; returns this element."""
         return self.insert(0, *content)
-
-    def insert(self, index: int, *content: Content) -> Self:
-        """Add content at a position among the children. A node that stands elsewhere moves here.
-
-        Raises ValueError where a node would come to stand within itself, or is given twice.
-        """
-        pieces: list[str | Node] = []
-        for item in content:
-            flatten(item, pieces)
-        nodes = [id(piece) for piece in pieces if not isinstance(piece, str)]
-        if len(nodes) > len(set(nodes)):
-            raise ValueError("the same node is given twice; use clone() for a copy")
-        place = slice(*slice(index, None).indices(len(self._children))).start
-        for piece in pieces:
-            if not isinstance(piece, str):
-                if isinstance(piece, Element):
-                    self._refuse_cycle(piece)
-                old = piece.parent
-                if old is not None:
-                    if old is self and piece.index < place:
-                        place -= 1
-                    piece.remove()
-                piece._parent = ref(self)
-        self._list()[place:place] = pieces
-        return self
-
-    def _refuse_cycle(self, piece: Element) -> None:
-        node: Element | None = self
-        while node is not None:
-            if node is piece:
-                raise ValueError(f"<{piece.tag}> cannot stand within itself")
-            node = node.parent
 
     def clear(self) -> Self:
         """Take all children out; returns this element."""
@@ -313,7 +209,7 @@ class Element(Widgets, ElementMethods, Node):
 
     def clone(self) -> Element:
         """A deep copy without a parent. Ids are copied too: give the copy another before both stand in one document."""
-        copy = _new(type(self))
+        copy = type(self).__new__(type(self))
         self._copy_into(copy)
         stack: list[tuple[Element, Element]] = [(self, copy)]
         while stack:
@@ -321,7 +217,7 @@ class Element(Widgets, ElementMethods, Node):
             children: list[str | Node] = []
             for child in source._children:
                 if isinstance(child, Element):
-                    twin = _new(type(child))
+                    twin = type(child).__new__(type(child))
                     child._copy_into(twin)
                     twin._parent = ref(target)
                     stack.append((child, twin))
@@ -339,7 +235,6 @@ class Element(Widgets, ElementMethods, Node):
         copy.tag = self.tag
         copy._attributes = dict(self._attributes) if self._attributes else None
         copy._children = ()
-        copy._self = None
         copy._parent = None
         if hasattr(self, "origin"):
             copy.origin = self.origin
@@ -457,8 +352,6 @@ class Element(Widgets, ElementMethods, Node):
         shown = "".join(f" {name}={value!r}" for name, value in (self._attributes or {}).items())
         return f"<Element {self.tag}{shown}, {len(self._children)} children>"
 
-    _write = serialise.write
-
     def _parts(self) -> Iterator[str | Node]:
         return iter(self._children)
 
@@ -483,10 +376,8 @@ class Fragment(Element):
         self.clear()
         return children
 
-    def _write(self, append: Callable[[str], None]) -> None:
-        serialise.write_children(self, append)
+    def _write(self, parts: list[str]) -> None:
+        tree.write_children(self, parts)
 
 
-serialise.plain = Element
-_new = object.__new__
-_attribute_names = {name: attribute_name(name) for name in ("class_", "id", "href", "scope", "name", "value", "type")}
+tree.bind(Element, Fragment, serialise.tags_of, serialise.write_foreign_content)

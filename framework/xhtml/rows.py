@@ -152,7 +152,7 @@ class Plan:
                     text += f"{number_start if number else start}{escape_text(content)}{end}"
                 else:
                     parts: list[str] = []
-                    column.cell(value)._write(parts.append)
+                    column.cell(value)._write(parts)
                     text += "".join(parts)
         return text + "</tr>"
 
@@ -234,15 +234,15 @@ class Rows(Element):
         while batch := "".join(islice(rows, ROWS_AT_ONCE)):
             yield Written(batch)
 
-    def _write(self, append: Callable[[str], None]) -> None:
+    def _write(self, parts: list[str]) -> None:
         if self._rows is None:
-            super()._write(append)
+            super()._write(parts)
             return
-        append(f"<tbody{serialise.attribute_text(self) if self._attributes else ''}>")
+        parts.append(f"<tbody{serialise.attribute_text(self) if self._attributes else ''}>")
         text = self._plan.text
         for row in self._rows():
-            append(text(row))
-        append("</tbody>")
+            parts.append(text(row))
+        parts.append("</tbody>")
 
 
 class Written(Node):
@@ -254,5 +254,5 @@ class Written(Node):
         self._parent = None
         self._text = text
 
-    def _write(self, append: Callable[[str], None]) -> None:
-        append(self._text)
+    def _write(self, parts: list[str]) -> None:
+        parts.append(self._text)

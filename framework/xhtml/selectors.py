@@ -89,7 +89,7 @@ def _part(found: re.Match[str]) -> Test:
 
 
 def _attribute_test(name: str, operator: str | None, wanted: str) -> Test:
-    from framework.xhtml.serialise import value_text
+    from framework.xhtml.attributes import value_text
 
     def value(element: Element) -> str | None:
         found = element.get(name)

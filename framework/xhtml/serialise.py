@@ -7,23 +7,13 @@ changed here.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from enum import Enum
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from framework.xhtml import escape
-from framework.xhtml.escape import REFUSED_URL, Trusted, escape_text
-from framework.xhtml.names import (
-    ANIMATED_ATTRIBUTES,
-    MATHML_NAMESPACE,
-    SVG_NAMESPACE,
-    TRUE_FALSE_ATTRIBUTES,
-    URL_ATTRIBUTES,
-    VOID_ELEMENTS,
-    XHTML_NAMESPACE,
-    attribute_name,
-)
+from framework.xhtml.escape import escape_text
+from framework.xhtml.implementation import tree
+from framework.xhtml.names import MATHML_NAMESPACE, SPECIAL_ELEMENTS, SVG_NAMESPACE, VOID_ELEMENTS, XHTML_NAMESPACE
 
 if TYPE_CHECKING:
     from framework.xhtml.nodes import Element, Node
@@ -31,123 +21,10 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 16_384
 """About how many bytes `stream` gathers before it yields."""
 
-_KEPT_PREFIXES = 1024
 _NAMESPACES = {"html": XHTML_NAMESPACE, "svg": SVG_NAMESPACE, "math": MATHML_NAMESPACE}
 _TEXT_ONLY = frozenset(["title", "textarea", "iframe"])
-_SPECIAL = VOID_ELEMENTS | _TEXT_ONLY | {"html", "svg", "math", "script", "style", "pre"}
-_IMAGES = frozenset(["img", "image", "input", "source", "feImage", "video"])
-_REFRESH = re.compile(r"([\s\d.]*[;,\s]*(?:url\s*=\s*)?['\"]?)(.*)", re.IGNORECASE | re.DOTALL)
-_prefixes: dict[str, str] = {}
 
-plain: Any = None
-"""`Element` itself, without its subclasses; `framework.xhtml.nodes`, which imports this module, says it."""
-
-
-def _is_special(name: str) -> bool:
-    return (
-        name in URL_ATTRIBUTES
-        or name in ANIMATED_ATTRIBUTES
-        or name in TRUE_FALSE_ATTRIBUTES
-        or name.startswith(("on", "aria-"))
-        or name in ("style", "srcdoc", "content")
-    )
-
-
-def _prefix(name: str) -> str | None:
-    """` name="` for an ordinary attribute, remembered; None where its value needs a closer look. ValueError for no
-    name.
-    """
-    if attribute_name(name) != name:
-        raise ValueError(f"{name!r} is not how an attribute is written; write {attribute_name(name)!r}")
-    if _is_special(name):
-        return None
-    prefix = f' {name}="'
-    if len(_prefixes) < _KEPT_PREFIXES:
-        _prefixes[name] = prefix
-    return prefix
-
-
-def attribute_text(element: Element) -> str:
-    """The attributes of an element as they stand in its start tag, each after a space."""
-    text = ""
-    for name, value in (element._attributes or {}).items():
-        if value is None:
-            continue
-        prefix = _prefixes.get(name) or _prefix(name)
-        if prefix is None:
-            text += _special_attribute(element, name, value)
-        elif type(value) is str:
-            text += f'{prefix}{escape.attribute(value)}"'
-        elif value is True:
-            text += f'{prefix}"'
-        elif value is not False:
-            text += f'{prefix}{escape.attribute(value_text(value))}"'
-    return text
-
-
-def value_text(value: Any) -> str:
-    """A value that is not a plain text, as the text of an attribute."""
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, Enum):
-        return value_text(value.value)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return " ".join(value_text(item) for item in value if item is not None and item is not False)
-    if isinstance(value, (bytes, bytearray, dict)):
-        raise TypeError(f"{type(value).__name__} cannot be the value of an attribute: {value!r:.60}")
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    return str(value)
-
-
-def _special_attribute(element: Element, name: str, value: Any) -> str:
-    tag = element.tag
-    if name in TRUE_FALSE_ATTRIBUTES or name.startswith("aria-"):
-        text = str(value).lower() if isinstance(value, bool) else value_text(value)
-    elif value is False:
-        return ""
-    elif name.startswith("on") or name == "srcdoc":
-        text = _code(tag, name, value)
-    elif value is True:
-        text = ""
-    elif name == "style" and isinstance(value, dict):
-        text = "; ".join(
-            f"{key.replace('_', '-')}: {value_text(item)}" for key, item in value.items() if item is not None
-        )
-    elif name in URL_ATTRIBUTES:
-        text = _url(tag, name, value)
-    elif name in ANIMATED_ATTRIBUTES and tag in ("animate", "set"):
-        text = ";".join(escape.url(part) for part in value_text(value).split(";"))
-    elif name == "content" and tag == "meta" and str(element.get("http-equiv", "")).strip().lower() == "refresh":
-        text = _refresh(value_text(value))
-    else:
-        text = value_text(value)
-    return f' {name}="{escape.attribute(text)}"'
-
-
-def _url(tag: str, name: str, value: Any) -> str:
-    text = value if isinstance(value, str) else value_text(value)
-    checked = escape.url(text, image=tag in _IMAGES and name in ("src", "href", "poster"))
-    return value_text(checked)
-
-
-def _refresh(text: str) -> str:
-    """The content of a refresh: seconds, and maybe a URL (HTML §4.2.5.3); a script there is refused."""
-    found = _REFRESH.match(text)
-    if found is not None and escape.url(found[2]) is REFUSED_URL:
-        return f"{found[1]}{REFUSED_URL}"
-    return text
-
-
-def _code(tag: str, name: str, value: Any) -> str:
-    from framework.xhtml.nodes import Node
-
-    if isinstance(value, (Trusted, Node)):
-        return str(value)
-    raise ValueError(
-        f'<{tag} {name}="…"> runs what it holds as code: add the listener in a script module, '
-        "or wrap code that you wrote in framework.xhtml.Trusted"
-    )
+attribute_text = tree.attribute_text
 
 
 def tags_of(element: Element) -> tuple[str, str | None, str]:
@@ -220,67 +97,26 @@ def _parsed_json(text: str) -> Any:
     return json.loads(text)
 
 
-def write(element: Element, append: Callable[[str], None]) -> None:
-    """Write an element and all that is in it."""
-    tag = element.tag
-    if tag in _SPECIAL:
-        start, content, end = tags_of(element)
-        append(start)
-        if content is None:
-            write_children(element, append)
-        else:
-            append(content)
-        append(end)
-        return
-    attributes = attribute_text(element) if element._attributes else ""
-    children = element._children
-    if len(children) == 1 and type(children[0]) is str:
-        append(f"<{tag}{attributes}>{escape_text(children[0])}</{tag}>")
-        return
-    append(f"<{tag}{attributes}>")
-    if tag == "foreignObject":
-        _write_foreign_content(element, append)
-    elif children:
-        write_children(element, append)
-    append(f"</{tag}>")
-
-
-def write_children(element: Element, append: Callable[[str], None]) -> None:
-    """Write what is in an element, without its own tags."""
-    child: Any
-    for child in element._children:
-        if type(child) is str:
-            append(escape_text(child))
-            continue
-        # PERF: a plain element with one text, as most are, is written here without a call (bench/xhtml.py).
-        if type(child) is plain and not child._attributes:
-            children = child._children
-            if len(children) == 1 and type(text := children[0]) is str and (tag := child.tag) not in _SPECIAL:
-                append(f"<{tag}>{escape_text(text)}</{tag}>")
-                continue
-        child._write(append)
-
-
-def _write_foreign_content(element: Element, append: Callable[[str], None]) -> None:
+def write_foreign_content(element: Element, parts: list[str]) -> None:
     """XHTML within SVG: each top element says its namespace, which HTML permits."""
     for child in element._children:
         if isinstance(child, str):
-            append(escape_text(child))
+            parts.append(escape_text(child))
             continue
-        parts: list[str] = []
-        child._write(parts.append)
+        inside: list[str] = []
+        child._write(inside)
         tag = getattr(child, "tag", None)
-        text = "".join(parts)
+        text = "".join(inside)
         if tag is not None and tag not in _NAMESPACES:
             text = f'<{tag} xmlns="{XHTML_NAMESPACE}"{text[len(tag) + 1 :]}'
-        append(text)
+        parts.append(text)
 
 
 def to_text(node: Node) -> str:
     """The whole text."""
     parts: list[str] = []
     try:
-        node._write(parts.append)
+        node._write(parts)
     except RecursionError:
         parts = list(_pieces(node))
     return escape.cleaned("".join(parts))
@@ -290,7 +126,7 @@ def to_bytes(node: Node) -> bytes:
     """The whole text as UTF-8."""
     parts: list[str] = []
     try:
-        node._write(parts.append)
+        node._write(parts)
     except RecursionError:
         parts = list(_pieces(node))
     return escape.encode("".join(parts))
@@ -329,9 +165,9 @@ def _pieces(node: Node) -> Iterator[str]:
             stack.append((child._parts(), ""))
         elif not isinstance(child, Element) or child.tag == "foreignObject":
             parts: list[str] = []
-            child._write(parts.append)
+            child._write(parts)
             yield "".join(parts)
-        elif child.tag in _SPECIAL:
+        elif child.tag in SPECIAL_ELEMENTS:
             start, content, end = tags_of(child)
             yield start
             stack.append((child._parts() if content is None else iter(()), (content or "") + end))

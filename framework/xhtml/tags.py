@@ -9,15 +9,13 @@ class_="x")`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from framework.xhtml.implementation import tree
 from framework.xhtml.nodes import Element
 
 
 def _function(tag: str) -> Callable[..., Element]:
-    def function(*content: Any, **attributes: Any) -> Element:
-        return Element(tag, *content, **attributes)
-
+    function = tree.function_of(tag)
     function.__name__ = function.__qualname__ = tag
     function.__doc__ = f"A <{tag}> element with content and attributes as `Element` takes them."
     return function

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fastcore import implementation
+from framework.xhtml import implementation as pages
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("fastcore", "framework")
@@ -178,11 +179,12 @@ def test_fastcore_knows_nothing_of_framework() -> None:
             assert not upwards, f"{path.relative_to(ROOT)} imports {upwards}"
 
 
-def test_every_room_has_both_twins() -> None:
-    pure = {path.stem for path in (ROOT / "fastcore/pure").glob("*.py")} - {"__init__"}
-    compiled = {path.stem for path in (ROOT / "fastcore/compiled").glob("*.pyx")}
-    assert set(implementation.ROOMS) <= pure
-    assert set(implementation.ROOMS) <= compiled
+@pytest.mark.parametrize(("package", "rooms"), [("fastcore", implementation.ROOMS), ("framework/xhtml", pages.ROOMS)])
+def test_every_room_has_both_twins(package: str, rooms: tuple[str, ...]) -> None:
+    pure = {path.stem for path in (ROOT / package / "pure").glob("*.py")} - {"__init__"}
+    compiled = {path.stem for path in (ROOT / package / "compiled").glob("*.pyx")}
+    assert set(rooms) <= pure
+    assert set(rooms) <= compiled
 
 
 def test_no_file_outgrows_its_room() -> None:

@@ -16,8 +16,10 @@ PROGRAM = """
 import json, sys
 import fastcore
 from fastcore import implementation
+from framework.xhtml import implementation as pages
 rooms = {room: getattr(implementation, room).__file__ for room in implementation.ROOMS}
-loaded = sorted(name for name in sys.modules if name.startswith("fastcore.compiled."))
+rooms |= {f"xhtml.{room}": getattr(pages, room).__file__ for room in pages.ROOMS}
+loaded = sorted(name for name in sys.modules if name.startswith(("fastcore.compiled.", "framework.xhtml.compiled.")))
 print(json.dumps({"accelerated": fastcore.accelerated, "rooms": rooms, "compiled": loaded}))
 """
 SWITCHES = ("FASTCORE_PURE", "FASTCORE_REQUIRE_COMPILED")

@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from fastcore import constants, implementation
+from framework.xhtml import implementation as pages
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPILED = sorted((ROOT / "fastcore" / "compiled").glob("*.pyx"))
+FOLDERS = ("fastcore/compiled", "framework/xhtml/compiled")
+COMPILED = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.pyx"))]
+ROOMS = [f"fastcore.{{}}.{room}" for room in implementation.ROOMS]
+ROOMS += [f"framework.xhtml.{{}}.{room}" for room in pages.ROOMS]
 
 # Names that need no stub: what Cython adds to every module and type; a __cinit__, which keeps its signature to itself;
 # and constants that a module has imported.
@@ -28,7 +32,7 @@ OPTIONS = ("--ignore-unused-allowlist", "--ignore-disjoint-bases")
 def compiled_module(source: Path) -> str:
     if not any(source.parent.glob(f"{source.stem}.*.so")):
         pytest.skip("the compiled modules are not built (make build)")
-    return f"fastcore.compiled.{source.stem}"
+    return ".".join(source.relative_to(ROOT).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("source", COMPILED, ids=lambda path: path.stem)
@@ -37,8 +41,8 @@ def test_each_compiled_module_has_a_stub(source: Path) -> None:
 
 
 def test_no_stub_without_its_module() -> None:
-    stubs = {path.stem for path in (ROOT / "fastcore" / "compiled").glob("*.pyi")}
-    assert stubs <= {path.stem for path in COMPILED}
+    stubs = {path.with_suffix("") for folder in FOLDERS for path in (ROOT / folder).glob("*.pyi")}
+    assert stubs <= {path.with_suffix("") for path in COMPILED}
 
 
 def test_stubs_do_not_drift(tmp_path: Path) -> None:
@@ -55,11 +59,11 @@ def test_stubs_do_not_drift(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("room", implementation.ROOMS)
+@pytest.mark.parametrize("room", ROOMS)
 def test_compiled_twin_has_what_the_pure_one_defines(room: str) -> None:
-    compiled_module(ROOT / "fastcore" / "compiled" / f"{room}.pyx")
+    compiled_module(ROOT.joinpath(*room.format("compiled").split(".")).with_suffix(".pyx"))
 
-    pure, compiled = (importlib.import_module(f"fastcore.{twin}.{room}") for twin in ("pure", "compiled"))
+    pure, compiled = (importlib.import_module(room.format(twin)) for twin in ("pure", "compiled"))
     defined = {
         name
         for name, value in vars(pure).items()
