@@ -46,6 +46,8 @@ def serve(
     allow_uids: Collection[int] | None = None,
     allow_hosts: Collection[str] | None = None,
     on_ready: Callable[[], None] | None = None,
+    on_stop: Callable[[], None] | None = None,
+    heartbeat: tuple[float, Callable[[], object]] | None = None,
     log: Log = stderr_log,
     max_requests: int = 0,
     max_memory: int = 0,
@@ -76,6 +78,9 @@ def serve(
         allow_hosts: numeric addresses that may connect over TCP; None for those that FCGI_WEB_SERVER_ADDRS lists
             (FastCGI 1.0 §3.2), or loopback only where the environment has no such variable.
         on_ready: called once when the listener is open and connections are taken.
+        on_stop: called once when the first end signal has come, before what runs is finished. Not in workers.
+        heartbeat: seconds, and what the parent of the workers calls so often while it runs (sd_notify's WATCHDOG=1).
+            There is a parent process then, even with one worker.
         log: takes one text without a newline.
         max_requests: a worker that has answered about so many, up to a tenth fewer, is replaced; 0 for never. There is
             a parent process then, even with one worker.
@@ -157,7 +162,7 @@ def serve(
         loop = worker_loop(listener, application, lifeline=lifeline, **options)
         for counter in counters:
             counter.on_last = loop.drain
-        return _run_loop(loop, end_signals, mask, log)
+        return _run_loop(loop, end_signals, mask, log, on_stop if lifeline < 0 else None)
 
     def on_end(number: int) -> None:
         if scoreboard >= 0:
@@ -177,9 +182,9 @@ def serve(
         implementation.loop.release_memory()
         if on_ready is not None:
             on_ready()
-        if workers == 1 and not max_requests and not max_memory:
+        if workers == 1 and not max_requests and not max_memory and heartbeat is None:
             return work()
-        return Prefork(workers, work, log, end_signals, on_end).run()
+        return Prefork(workers, work, log, end_signals, on_end, on_stop, heartbeat).run()
     finally:
         if owned is not None:
             listener.close()
@@ -286,7 +291,13 @@ def _runs_application(frame: FrameType | None, outermost: FrameType) -> bool:
     return False
 
 
-def _run_loop(loop: Any, end_signals: Collection[signal.Signals], mask: set[int | signal.Signals], log: Log) -> int:
+def _run_loop(
+    loop: Any,
+    end_signals: Collection[signal.Signals],
+    mask: set[int | signal.Signals],
+    log: Log,
+    on_stop: Callable[[], None] | None,
+) -> int:
     """Run a worker loop with the process's signals wired to it; the handlers before are put back.
 
     `mask` is what the process blocks while it serves: the end signals were blocked until now.
@@ -301,6 +312,8 @@ def _run_loop(loop: Any, end_signals: Collection[signal.Signals], mask: set[int 
         if heard == 1:
             ended_by = number
             loop.drain()
+            if on_stop is not None:
+                on_stop()
             return
         loop.stop()
         if not _runs_application(frame, here):

@@ -34,7 +34,8 @@ class Prefork:
     ends when it returns, and another takes its place: at once where it returned 0, so had served its time; else, and
     after any other end, with back-off. The signals of `end_signals` are passed on as SIGTERM: the first drains, the
     second forces, and what has not ended some seconds later is killed. One that this process ignores (nohup's SIGHUP)
-    stays ignored.
+    stays ignored. `on_stop` is called in the parent when the first has come; `heartbeat` is a time in seconds and what
+    the parent calls so often.
     """
 
     def __init__(
@@ -44,12 +45,17 @@ class Prefork:
         log: Log = stderr_log,
         end_signals: Collection[signal.Signals] = END_SIGNALS,
         on_end: Callable[[int], object] = lambda _number: None,
+        on_stop: Callable[[], object] | None = None,
+        heartbeat: tuple[float, Callable[[], object]] | None = None,
     ) -> None:
         if count < 1:
             raise ValueError(f"a server needs one worker at least, not {count}")
         self._count = count
         self._work = work
         self._on_end = on_end
+        self._on_stop = on_stop
+        self._beat_every, self._beat = heartbeat if heartbeat is not None else (3600.0, lambda: None)
+        self._beat_at = time.monotonic() + self._beat_every
         self._log = unfailing(log)
         self._mention = LimitedLog(self._log)
         heeded = [number for number in end_signals if signal.getsignal(number) is not signal.SIG_IGN]
@@ -121,8 +127,14 @@ class Prefork:
             timeout = max(self._start_at - time.monotonic(), 0)
         elif self._kill_at:
             timeout = max((self._force_at or self._kill_at) - time.monotonic(), 0)
+        timeout = min(timeout, max(self._beat_at - time.monotonic(), 0))
         info = signal.sigtimedwait(self._signals, timeout + 0.001)
+        if time.monotonic() >= self._beat_at:
+            self._beat_at = time.monotonic() + self._beat_every
+            self._beat()
         if info is not None and info.si_signo != signal.SIGCHLD:
+            if not self._ended_by and self._on_stop is not None:
+                self._on_stop()
             self._ended_by = self._ended_by or info.si_signo
             self._end()
         self._reap()

@@ -31,6 +31,7 @@ __all__ = ["EXIT_CONFIG", "EXIT_PRIVILEGES", "BackendError", "load_application",
 EXIT_CONFIG = 78
 EXIT_PRIVILEGES = 77
 LISTEN_FD = 3
+_WATCHDOG = ("WATCHDOG_USEC", "WATCHDOG_PID")
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LIBRARIES = (os.path.join(_ROOT, "framework", ""), os.path.join(_ROOT, "fastcore", ""))
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         spec = _read_spec(options.spec)
         name = spec.backend
+        _confine(spec)
         _prove(spec)
         if options.describe:
             _describe(spec, _types_of if options.types else _table_of)
@@ -113,6 +115,18 @@ def _read_spec(file: str | None) -> Spec:
         raise BackendError(str(error)) from None
 
 
+def _confine(spec: Spec) -> None:
+    """Close by itself what a service manager cannot close for it: files and system calls, as declared in the spec."""
+    if spec.confinement is None:
+        return
+    from framework.process.confine import ConfineError, confine
+
+    try:
+        print(f"<6>{confine(spec.confinement, os.environ.get('CREDENTIALS_DIRECTORY', ''))}", file=sys.stderr)
+    except ConfineError as error:
+        raise BackendError(f"does not start, it cannot be confined: {error}", code=EXIT_PRIVILEGES) from None
+
+
 def _prove(spec: Spec) -> None:
     if spec.privileges is None:
         return
@@ -130,6 +144,7 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
     from fastcore.listeners import ListenerError
 
     listener = _listener() if bind is None else bind
+    every = _watchdog()
     _keep_from_application(spec)
     _configure_logging(spec)
     application = load_application(spec)
@@ -143,6 +158,12 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
     def say_ready() -> None:
         notify.send("READY=1\nSTATUS=serving", notify_address)
 
+    def say_stopping() -> None:
+        notify.send("STOPPING=1\nSTATUS=finishing what has begun", notify_address)
+
+    def say_alive() -> None:
+        notify.send("WATCHDOG=1", notify_address)
+
     try:
         serve(
             application,
@@ -154,6 +175,8 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
             max_memory=spec.max_memory,
             allow_uids=spec.allow_uids,
             on_ready=say_ready,
+            on_stop=say_stopping,
+            heartbeat=(every, say_alive) if every else None,
             scoreboard=-1 if spec.scoreboard_fd is None else spec.scoreboard_fd,
         )
     except ListenerError as error:
@@ -196,9 +219,19 @@ def _listener() -> socket.socket:
     return listener
 
 
+def _watchdog() -> float:
+    """Seconds between two signs of life that the service manager wants, half of what it waits; 0 for none."""
+    try:
+        if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+            return 0.0
+        return max(int(os.environ.get("WATCHDOG_USEC", "0")), 0) / 2e6
+    except ValueError:
+        return 0.0
+
+
 def _keep_from_application(spec: Spec) -> None:
     """Keep how we were started from the application: the variables, the spec on descriptor 0, the pipe."""
-    for name in ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "PYTHONPATH"):
+    for name in ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "PYTHONPATH", *_WATCHDOG):
         os.environ.pop(name, None)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["SETS", "SeccompError", "build", "is_call"]
+__all__ = ["SETS", "SeccompError", "allowed", "build", "is_call"]
 
 _INPUT_AND_OUTPUT = """
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek _llseek close close_range dup
@@ -106,6 +106,14 @@ class _Comparison(ctypes.Structure):
 def is_call(name: str) -> bool:
     """Whether libseccomp knows a system call of this name on this machine."""
     return int(_library().seccomp_syscall_resolve_name(name.encode())) != _UNKNOWN
+
+
+def allowed(more: Iterable[str] = ()) -> list[str]:
+    """The names of the calls that `build(more)` lets through, those of this machine. Raises SeccompError."""
+    wanted = dict.fromkeys((*_SERVICE, "clone", "clone3", "socket"))
+    for name in more:
+        wanted.update(dict.fromkeys(SETS.get(name, (name,))))
+    return sorted(name for name in wanted if is_call(name))
 
 
 def build(more: Iterable[str] = (), *, network: bool = False) -> bytes:

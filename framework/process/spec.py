@@ -34,6 +34,7 @@ def spec_of(
     urls_fd: int | None = None,
     scoreboard_fd: int | None = None,
     privileges: Mapping[str, Any] | None = None,
+    confinement: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The spec of one back end of a site, JSON-able.
 
@@ -41,6 +42,7 @@ def spec_of(
     urls_fd        the descriptor on which it writes its URL table; None where nobody reads one
     scoreboard_fd  the descriptor of the memory in which its workers tell what they do; None where nobody looks
     privileges     what it must prove before it imports the application (`Privileges.to_spec()`)
+    confinement    what it closes by itself before that, where nobody did it before exec (`units.confinement_of`)
 
     >>> spec_of(site, "status")["application"]
     'appliance.status:app'
@@ -69,6 +71,7 @@ def spec_of(
         "urls_fd": urls_fd,
         "scoreboard_fd": scoreboard_fd,
         "privileges": dict(privileges) if privileges is not None else None,
+        "confinement": dict(confinement) if confinement is not None else None,
     }
 
 
@@ -95,6 +98,7 @@ class Spec:
     urls_fd: int | None
     scoreboard_fd: int | None
     privileges: Mapping[str, Any] | None
+    confinement: Mapping[str, Any] | None
 
 
 def parse(data: bytes) -> Spec:
@@ -129,6 +133,7 @@ def parse(data: bytes) -> Spec:
         urls_fd=_get_optional(raw, "urls_fd", int),
         scoreboard_fd=_get_optional(raw, "scoreboard_fd", int),
         privileges=_get_optional(raw, "privileges", dict),
+        confinement=_get_optional(raw, "confinement", dict),
     )
 
 

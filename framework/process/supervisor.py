@@ -239,7 +239,7 @@ class Supervisor:
     def _seal_spec(self, child: Child) -> int:
         frontend = self._children[0].part.privileges
         privileges = child.part.privileges.to_spec()
-        numbers = {"urls_fd": URLS_FD, "scoreboard_fd": SCOREBOARD_FD}
+        numbers: dict[str, Any] = {"urls_fd": URLS_FD, "scoreboard_fd": SCOREBOARD_FD}
         site = self._site_of(child)
         spec = spec_of(site, child.name, allow_uids=(frontend.uid,), privileges=privileges, **numbers)
         return sealed_file("spec", json.dumps(spec).encode())
