@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         changed = site.file.stat().st_mtime > answer["since"]
         print("\n".join(_lines(answer, found, changed=changed, everything=arguments.all, colour=sys.stdout.isatty())))
-    return OK if all(each.pids and not each.wider for each in found) else PROBLEM
+    return OK if all((each.pids or each.sleeps) and not each.wider for each in found) else PROBLEM
 
 
 def _lines(

@@ -31,6 +31,7 @@ COLUMNS = (
     "part", "user", "pid", "gen", "state", "since", "busy", "req/s", "p50", "p99", "restarts", "pss", "where",
 )  # fmt: skip
 WORKER_COLUMNS = ("worker", "pid", "state", "for", "age", "connections", "requests", "req/s", "url")
+STATE_NAMES = {"asleep": "on demand, asleep"}
 CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -53,6 +54,7 @@ def seconds(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     from framework.process.control import ControlError, ask
+    from framework.process.health import WELL
     from framework.process.layout import control_path
     from framework.process.memory import add_memory
 
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             return PROBLEM
         answer.pop("ok")
         add_memory(answer)
-        status = OK if all(part["state"] == "ready" for part in answer["parts"]) else PROBLEM
+        status = OK if all(part["state"] in WELL for part in answer["parts"]) else PROBLEM
         try:
             _show(answer, before, arguments)
             if arguments.watch is None:
@@ -125,7 +127,7 @@ def _table(answer: dict[str, Any], now: float) -> list[str]:
                 part["user"],
                 str(part["pid"] or "-"),
                 str(part["generation"]),
-                part["state"],
+                STATE_NAMES.get(part["state"], part["state"]),
                 age(now - part["since"]),
                 *traffic,
                 str(part["restarts"]),

@@ -41,6 +41,8 @@ class Child:
         self.part = part
         self.name = part.name
         self.generation = 1
+        self.socket_name = f"{part.name}.sock"
+        self.was_woken = False  # by a connection; else it is there to show that it can be
         self.health = Health(since=time.time())
         self._output = output
         self._watch = watch
@@ -91,6 +93,10 @@ class Child:
         old, self._table_path = self._table_path, path
         if old is not None and old.exists():
             os.replace(old, path)
+
+    def workers(self) -> list[scoreboard.Worker]:
+        """What its workers say of themselves."""
+        return scoreboard.read(self._scoreboard) if self._scoreboard >= 0 else []
 
     def signal(self, number: signal.Signals) -> None:
         """A signal to the process itself, which passes it on to its own as it sees fit."""

@@ -226,7 +226,7 @@ class Development:
     # --- news
 
     def _announce(self) -> None:
-        from framework.process.supervisor import urls_of
+        from framework.process.summary import urls_of
 
         user = _account()[0]
         state = str(self._kept_state) if self._kept_state else "a temporary folder, gone at the end (--state keeps it)"

@@ -93,6 +93,7 @@ class Examined:
     may_connect: list[str] = field(default_factory=list)
     wider: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sleeps: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"tries": [asdict(each) | {"allowed": each.allowed} for each in self.tries]}
@@ -109,13 +110,25 @@ def examine(site: Site, parts: list[Part], answer: dict[str, Any]) -> list[Exami
     for part in parts:
         told = running.get(part.name, {"pid": None, "processes": []})
         examined = _from_kernel(part, told["processes"])
-        if not told["pid"]:
+        examined.sleeps = told.get("state") == "asleep"
+        if examined.sleeps:
+            examined.notes.append("on demand, asleep until somebody asks for it: nothing of it can be examined")
+        elif not told["pid"]:
             examined.notes.append("does not run: nothing of it can be examined")
         elif part.kind == "backend":
             _try_all(site, part, parts, answer, examined)
             _look_at_socket(site, part, parts, examined)
+        if told["pid"] and _is_on_demand(site, part) and not os.path.exists(f"/proc/{told['pid']}"):
+            examined = _from_kernel(part, [])
+            examined.sleeps = True
+            examined.notes.append("on demand, fell asleep while it was looked at: look again")
         found.append(examined)
     return found
+
+
+def _is_on_demand(site: Site, part: Part) -> bool:
+    backend = site.backends.get(part.name) if part.kind == "backend" else None
+    return backend is not None and backend.processes == "ondemand"
 
 
 # ---- what /proc says -----------------------------------------------------------------------------

@@ -7,7 +7,9 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from framework.process.launcher import LaunchError, start
@@ -17,7 +19,15 @@ from framework.process.runfiles import kill_session, write_file
 if TYPE_CHECKING:
     from framework.site.schema import Listen, Site
 
-__all__ = ["FrontendError", "accepts", "check_port_is_free", "graceful_end", "graceful_reload", "write_configuration"]
+__all__ = [
+    "Check",
+    "FrontendError",
+    "accepts",
+    "check_port_is_free",
+    "graceful_end",
+    "graceful_reload",
+    "write_configuration",
+]
 
 CHECK_TIMEOUT = 10.0
 """Seconds that the front end's own checker may take."""
@@ -55,31 +65,114 @@ def accepts(listen: Listen) -> bool:
 
 
 def write_configuration(site: Site, part: Part) -> bool:
-    """Generate the front end's configuration into the run directory and have the front end check it, as its own user.
+    """Generate the front end's configuration and have the front end check it; waits for that. For the start.
 
     Only one that it takes comes into the place of the old; whether it differs from that is returned. Raises
     FrontendError with what it said.
     """
-    from framework.frontends.servers import SERVERS
+    check = Check(site, part)
+    poller = select.poll()
+    open_ends = set()
 
-    server, file = SERVERS[site.frontend], site.frontend_configuration
-    try:
-        text = server.generate(site)
-    except ValueError as error:
-        raise FrontendError(f"{site.file}: {error}") from None
-    data = text.encode(errors="surrogateescape")
-    if file.exists() and file.read_bytes() == data:
-        return False
-    draft = file.with_name(f"next-{file.name}")
-    write_file(draft, data, 0o644)
-    try:
-        status, said = _run_checker(replace(part, argv=server.check_command(part.argv[0], draft)))
-        if status != 0:
-            raise FrontendError(f"{site.frontend} refuses the configuration made from {site.file}: {said}")
-        os.replace(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)
-    return True
+    def watch(number: int, _: Callable[[], object]) -> None:
+        poller.register(number, select.POLLIN)
+        open_ends.add(number)
+
+    check.begin(watch, open_ends.discard)
+    while open_ends and (left := check.deadline - time.monotonic()) > 0:
+        for number, _ in poller.poll(left * 1000):
+            if not check.read(number):
+                poller.unregister(number)
+    if open_ends:
+        check.give_up()
+    if check.pid:
+        check.ended(os.waitstatus_to_exitcode(os.waitpid(check.pid, 0)[1]))
+    return check.take()
+
+
+class Check:
+    """A new configuration of the front end, and its checker that reads it, as the front end's user, in its own time.
+
+    `begin` starts it; `ended` is for who reaps it; `take` puts the configuration into its place.
+    """
+
+    def __init__(self, site: Site, part: Part) -> None:
+        """Generate the configuration. Raises FrontendError where that is not possible."""
+        from framework.frontends.servers import SERVERS
+
+        server, self._file = SERVERS[site.frontend], site.frontend_configuration
+        try:
+            text = server.generate(site)
+        except ValueError as error:
+            raise FrontendError(f"{site.file}: {error}") from None
+        self._data = text.encode(errors="surrogateescape")
+        self._draft = self._file.with_name(f"next-{self._file.name}")
+        self._part = replace(part, argv=server.check_command(part.argv[0], self._draft))
+        self._complaint = f"{site.frontend} refuses the configuration made from {site.file}"
+        self._said: dict[int, bytes] = {}
+        self._unwatch: Callable[[int], object] = lambda _: None
+        self._status = 0
+        self.changed = not self._file.exists() or self._file.read_bytes() != self._data
+        self.done = not self.changed
+        self.pid = 0
+        self.deadline = 0.0
+
+    def begin(self, watch: Callable[[int, Callable[[], object]], object], unwatch: Callable[[int], object]) -> None:
+        """Start the checker, where the configuration is another one. Raises FrontendError where it does not start."""
+        if self.done:
+            return
+        write_file(self._draft, self._data, 0o644)
+        try:
+            started = start(self._part.launch({}, (), {}))
+        except LaunchError as error:
+            self._draft.unlink(missing_ok=True)
+            raise FrontendError(f"{self._part.name} cannot be started: {error}") from None
+        self.pid, self.deadline, self._unwatch = started.pid, time.monotonic() + CHECK_TIMEOUT, unwatch
+        for number in (started.output, started.errors):
+            self._said[number] = b""
+            watch(number, partial(self.read, number))
+
+    def read(self, number: int) -> bool:
+        """Take what the checker says there; False when it has said all."""
+        try:
+            data = os.read(number, 4096)
+        except BlockingIOError:
+            return True
+        self._said[number] = (self._said[number] + data)[:MAX_CHECK_OUTPUT]
+        if not data:
+            self._unwatch(number)
+        return bool(data)
+
+    def give_up(self) -> None:
+        """It has taken too long, or nobody wants to know any more: end it."""
+        if self.pid and not self.done:
+            self.deadline = 0.0
+            kill_session(self.pid)
+
+    def ended(self, status: int) -> None:
+        """The checker has been reaped."""
+        for number in self._said:
+            try:
+                self._said[number] = (self._said[number] + os.read(number, MAX_CHECK_OUTPUT))[:MAX_CHECK_OUTPUT]
+            except OSError:
+                pass
+            self._unwatch(number)
+            os.close(number)
+        self._status, self.done = status, True
+
+    def take(self) -> bool:
+        """Put the configuration into the place of the old one; False where it is no other. Raises FrontendError."""
+        if not self.changed:
+            return False
+        try:
+            if self._status != 0:
+                said = b"\n".join(self._said.values()).decode("utf-8", "replace").strip()
+                late = not self.deadline
+                raise FrontendError(f"{self._complaint}: {f'no answer within {CHECK_TIMEOUT:g} s' if late else said}")
+            os.replace(self._draft, self._file)
+        finally:
+            self._draft.unlink(missing_ok=True)
+        return True
 
 
 def graceful_end(site: Site) -> signal.Signals:
@@ -94,30 +187,3 @@ def graceful_reload(site: Site) -> signal.Signals:
     from framework.frontends.servers import SERVERS
 
     return SERVERS[site.frontend].graceful_reload
-
-
-def _run_checker(part: Part) -> tuple[int, str]:
-    try:
-        started = start(part.launch({}, (), {}))
-    except LaunchError as error:
-        raise FrontendError(f"{part.name} cannot be started: {error}") from None
-    deadline = time.monotonic() + CHECK_TIMEOUT
-    said = dict.fromkeys((started.output, started.errors), b"")
-    poller = select.poll()
-    for number in said:
-        poller.register(number, select.POLLIN)
-    open_ends = len(said)
-    while open_ends and (left := deadline - time.monotonic()) > 0:
-        for number, _ in poller.poll(left * 1000):
-            data = os.read(number, 4096)
-            said[number] = (said[number] + data)[:MAX_CHECK_OUTPUT]
-            if not data:
-                poller.unregister(number)
-                open_ends -= 1
-    if open_ends:
-        kill_session(started.pid)
-    _, status = os.waitpid(started.pid, 0)
-    for number in said:
-        os.close(number)
-    text = b"\n".join(said.values()).decode("utf-8", "replace").strip()
-    return os.waitstatus_to_exitcode(status), text if not open_ends else f"no answer within {CHECK_TIMEOUT:g} s"

@@ -1,8 +1,8 @@
 """The health of one child: its state, and when it is started again. No processes here; time comes as an argument.
 
-States: waiting (before its start) → starting → ready → stopping → stopped; from starting or ready, by an end that
-nobody ordered, to waiting (a short back-off) or failed (a long rest, because it cannot work as it is or has failed
-too often).
+States: waiting (before its start) → starting → ready → stopping → stopped, or asleep (on demand) → starting; from
+starting or ready, by an end that nobody ordered, to waiting (a short back-off) or failed (a long rest, because it
+cannot work as it is or has failed too often).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ STABLE = 60.0
 
 START_TIMEOUT = 60.0
 LAST_LINES = 5
+WELL = ("ready", "asleep")
+"""States of a child that does what it should."""
 EXITS_OF_CONFIGURATION = (77, 78)
 
 
@@ -57,6 +59,10 @@ class Health:
         self.pid, self.deadline = pid, now + START_TIMEOUT
         self.complaint = self.status = ""
         self.enter("starting", wall)
+
+    def fell_asleep(self, wall: float) -> None:
+        """It has no process until somebody asks for it."""
+        self.enter("asleep", wall)
 
     def became_ready(self, now: float, wall: float) -> None:
         self.ready_at, self.deadline = now, 0.0
@@ -99,6 +105,11 @@ class Health:
         if self.resting:
             return self.next_start
         return self.deadline or None
+
+    @property
+    def is_well(self) -> bool:
+        """It does what it should: serves, or is asleep until somebody asks."""
+        return self.state in WELL
 
     @property
     def running(self) -> bool:

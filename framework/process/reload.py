@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from framework.process.child import Child
+from framework.process.frontend import Check
 from framework.process.parts import Part, parts_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Reload:
     gone      names of back ends that the new site does not have
     waiting   what else has changed in the site file, and waits for a reload without names
     incoming  the new generation, by name
+    check     the front end's checker with the new configuration, once all of the new generation serve
     failure   why it does not take place; "" while it may
     """
 
@@ -46,6 +48,7 @@ class Reload:
     gone: tuple[str, ...]
     waiting: tuple[str, ...] = ()
     incoming: dict[str, Child] = field(default_factory=dict)
+    check: Check | None = None
     failure: str = ""
 
     @property
@@ -56,7 +59,9 @@ class Reload:
     @property
     def has_ended(self) -> bool:
         """After a failure: nothing of the new generation runs any more."""
-        return bool(self.failure) and not any(child.health.pid for child in self.incoming.values())
+        if not self.failure or (self.check is not None and not self.check.done):
+            return False
+        return not any(child.health.pid for child in self.incoming.values())
 
 
 def plan(old: Site, new: Site, names: Iterable[str] = ()) -> Reload:

@@ -229,12 +229,17 @@ class _Loader:
         """When a call or a worker has had enough."""
         either = (int, str)
         keys: dict[str, Any] = {
+            "processes": table.text("processes", "static", values.check_processes),
+            "idle_exit": table.value("idle_exit", either, 60, values.check_idle_exit),
             "request_timeout": table.value("request_timeout", either, 0, values.check_timeout),
             "slow_request": table.value("slow_request", either, 0, values.check_duration),
             "max_memory": table.value("max_memory", either, 0, values.check_memory),
             "max_requests": table.number("max_requests", 0, 0, values.MAX_REQUESTS),
             "log_rate": table.number("log_rate", 200, 0, values.MAX_LOG_RATE),
         }
+        if "idle_exit" in table and keys["processes"] == "static":
+            reason = "has no effect: the processes of this back end are there all the time"
+            table.refuse("idle_exit", reason, 'write processes = "ondemand" too', "warning")
         if 0 < keys["request_timeout"] * 1000 <= keys["slow_request"]:
             reason = "has no effect: request_timeout ends a call before it is called slow"
             table.refuse("slow_request", reason, "choose a shorter one", "warning")

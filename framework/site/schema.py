@@ -42,6 +42,8 @@ class Backend:
     prefix           where hosts mount it unless they say otherwise: "/status", or "" for the root of the host
     user, group      the account it runs as; never root, never the front end's
     workers          processes that answer requests, 1 or more
+    processes        "static": there all the time; "ondemand": from the first connection until nobody asks any more
+    idle_exit        seconds without a request after which those of an "ondemand" back end end
     path             folders put first on sys.path, absolute
     environment      the variables it gets beside the few of every back end
     state_directory  its own folder, mode 0700, owned by `user`
@@ -71,6 +73,8 @@ class Backend:
     user: str
     group: str
     workers: int = 1
+    processes: str = "static"
+    idle_exit: int = 60
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     state_directory: Path = Path()

@@ -26,6 +26,7 @@ MAX_REQUEST_SIZE: Final = 1 << 40
 MAX_DURATION: Final = 24 * 3600 * 1000
 """Milliseconds."""
 LEAST_OPEN_FILES: Final = 32
+PROCESSES: Final = ("static", "ondemand")
 MAX_AGE: Final = 366 * 24 * 3600
 
 _UNITS: Final = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -331,6 +332,21 @@ def check_resource(name: str, value: object) -> int:
         return check_size(value)
     kind = 'a number of bytes, or text such as "64 MiB"' if is_size else "a whole number"
     raise Refused(f"{name} = {shown(value)} is out of range or of another kind", kind)
+
+
+def check_processes(text: str) -> str:
+    """When the processes of a back end are there."""
+    if text not in PROCESSES:
+        raise Refused(f"{shown(text)} is not a way to run processes", f"known: {', '.join(PROCESSES)}")
+    return text
+
+
+def check_idle_exit(value: int | str) -> int:
+    """A span of time in whole seconds, one at least."""
+    seconds = check_timeout(value)
+    if not seconds:
+        raise Refused("0 would end it between two requests", 'such as "60 s"')
+    return seconds
 
 
 def check_umask(value: str) -> int:

@@ -119,3 +119,26 @@ def test_a_wrong_umask_limit_or_credential_is_refused_with_its_line(tmp_path: Pa
     (problem,) = caught.value.problems
     assert problem.line == 10
     assert reason in problem.reason
+
+
+def test_processes_on_demand(tmp_path: Path) -> None:
+    backend = read(tmp_path, 'processes = "ondemand"\nidle_exit = "5 min"').backends["status"]
+    assert (backend.processes, backend.idle_exit) == ("ondemand", 300)
+    usual = read(tmp_path, "").backends["status"]
+    assert (usual.processes, usual.idle_exit) == ("static", 60)
+    (remark,) = read(tmp_path, "idle_exit = 5").remarks
+    assert (remark.level, remark.line) == ("warning", 10)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('processes = "dynamic"', "'dynamic' is not a way to run processes"),
+        ("processes = 2", "2 is not text in quotes"),
+        ('processes = "ondemand"\nidle_exit = 0', "0 would end it between two requests"),
+    ],
+)
+def test_wrong_processes_are_refused(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(SiteError) as caught:
+        read(tmp_path, line)
+    assert reason in caught.value.problems[0].reason
