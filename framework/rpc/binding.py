@@ -51,6 +51,16 @@ class RemoteFunction:
         check_name(name)
         if not callable(function):
             raise TypeError(f"only functions can be exported; {name!r} is {function!r}")
+        self._read(name, function, allow)
+
+    @classmethod
+    def _of_protocol(cls, name: str, function: Callable[..., Any], allow: Allow | None) -> RemoteFunction:
+        """A function of our own under a name that is no application's."""
+        self = cls.__new__(cls)
+        self._read(name, function, allow)
+        return self
+
+    def _read(self, name: str, function: Callable[..., Any], allow: Allow | None) -> None:
         self.name = name
         self.function = function
         try:

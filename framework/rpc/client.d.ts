@@ -47,6 +47,8 @@ export interface Options {
   batch?: boolean | number;
   /** How often a safe function is tried again; 2. */
   retry?: number;
+  /** The session's token, where the server asks for one; the module knows it for its own URL. */
+  token?: string;
   /** The names of safe functions; the module knows them for its own URL. */
   safe?: readonly string[];
   /** Gets the Progress values of a stream, whose call then gives what the generator returns. */

@@ -188,8 +188,8 @@ async function exchange(target, calls) {
   }
 }
 
-async function post({ url, options = {}, version }, calls) {
-  const { timeout = TIMEOUT, signal, progress } = options;
+async function post({ url, options = {}, version, token: own }, calls) {
+  const { timeout = TIMEOUT, signal, progress, token = own } = options;
   const controller = new AbortController();
   const stop = () => controller.abort(signal.reason);
   let timer;
@@ -215,7 +215,11 @@ async function post({ url, options = {}, version }, calls) {
   try {
     response = await fetch(url, {
       method: "POST",
-      headers: { "Content-Type": "application/json; values=tagged", Accept: "application/json, application/x-ndjson" },
+      headers: {
+        "Content-Type": "application/json; values=tagged",
+        Accept: "application/json, application/x-ndjson",
+        ...(token && { "RPC-Token": token }),
+      },
       body,
       signal: controller.signal,
     });

@@ -26,6 +26,17 @@ def make_module(functions: Mapping[str, RemoteFunction], limits: CallLimits) -> 
     return f"{source}export default bind({{ url: {url}, ...{target} }}, {names});\n".encode(), version
 
 
+_TARGET = b"export default bind({ "
+
+
+def with_token(module: bytes, token: str) -> bytes:
+    """The module for a page whose calls have to carry this token."""
+    from orjson import dumps
+
+    before, found, after = module.rpartition(_TARGET)
+    return before + found + b"token: " + dumps(token) + b", " + after
+
+
 def read_client() -> str:
     """client.js without its comments and indentation, which nobody needs to load."""
     from importlib.resources import files

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from framework.rpc.options import Allow
 
 
+DISCOVER = "rpc.discover"
+"""OpenRPC's name for the function that describes the others (its section "Service Discovery Method")."""
+
 _MEDIA_TYPES = {"application/json": False, "application/json; values=tagged": True}
 _HEAD = (("X-Content-Type-Options", "nosniff"), NO_STORE)
 _PLAIN = [("Content-Type", "application/json"), *_HEAD]
@@ -42,6 +45,10 @@ class Proxy:
             function.
         heartbeat: seconds without an item after which a stream sends a sign of life. Behind a front end that learns
             only when it writes that its client has gone (lighttpd), it is also how soon a generator is ended.
+        token: where there is a session: gives the secret of the request's, at least 16 characters that no other site
+            can guess, or None where it has none. The module carries it for its page; calls of that session without it
+            are refused with 403.
+        discover: whether ``rpc.discover`` describes the functions as an OpenRPC document.
 
     Raises TypeError or ValueError for what cannot be exported.
 
@@ -60,6 +67,8 @@ class Proxy:
         limits: CallLimits = DEFAULT_CALL_LIMITS,
         allow: Allow | None = None,
         heartbeat: float = 0.75,
+        token: Callable[[Request], str | None] | None = None,
+        discover: bool = True,
     ) -> None:
         if not heartbeat > 0:
             raise ValueError(f"heartbeat is a number of seconds above 0, not {heartbeat!r}")
@@ -68,6 +77,10 @@ class Proxy:
         self.functions = {name: RemoteFunction(name, function, allow) for name, function in flatten(functions).items()}
         if not self.functions:
             raise ValueError("a Proxy exports at least one function")
+        self.token = token
+        self._callable = dict(self.functions)
+        if discover:
+            self._callable[DISCOVER] = RemoteFunction._of_protocol(DISCOVER, self._describe, allow)
         self.__qualname__ = f"Proxy({', '.join(self.functions)})"
         self.__module__ = "framework.rpc"
         self._module: tuple[bytes, str] | None = None
@@ -82,6 +95,8 @@ class Proxy:
 
     def _answer_calls(self, request: Request) -> Response | Awaitable[Response]:
         check_origin(request)
+        if self.token is not None:
+            self._check_token(request, self.token(request))
         source = request.source
         tagged = _MEDIA_TYPES.get(source.get("CONTENT_TYPE"))
         if tagged is None:
@@ -99,7 +114,7 @@ class Proxy:
             from framework.rpc.jsonrpc import Session
 
             self._session = session = Session
-        calls = session(self.functions, request, self.limits, tagged, self.heartbeat)
+        calls = session(self._callable, request, self.limits, tagged, self.heartbeat)
         answer = calls.answer(body)
         if isinstance(answer, tuple):
             return self._respond(calls, *answer)
@@ -116,6 +131,23 @@ class Proxy:
 
     async def _respond_later(self, session: Session, answer: Awaitable[tuple[int, bytes]]) -> Response:
         return self._respond(session, *await answer)
+
+    def _check_token(self, request: Request, wanted: str | None) -> None:
+        """Raise HTTPError 403 where a session's call has not its token."""
+        if wanted is None:
+            return
+        from hmac import compare_digest
+
+        check_secret(wanted)
+        given = request.source.get("HTTP_RPC_TOKEN") or ""
+        if not compare_digest(given.encode("latin-1", "replace"), wanted.encode()):
+            raise HTTPError(403, "This page's session has ended or is another one: reload the page.")
+
+    def _describe(self, request: Request) -> dict[str, Any]:
+        """The functions at this address as an OpenRPC document."""
+        from framework.rpc.openrpc import make_document
+
+        return make_document(self.functions, self.version, f"{request.scheme}://{request.host}{request.full_path}")
 
     @property
     def version(self) -> str:
@@ -148,12 +180,27 @@ class Proxy:
             response.add_header("X-Content-Type-Options", "nosniff")
             return response
         module, version = self._made()
+        if self.token is not None:
+            return self._answer_own_module(request, self.token(request), module)
         response = Response(module, content_type="text/javascript; charset=utf-8")
         asked_for = request.source.get("QUERY_STRING") == f"{version}.mjs"
         response.add_header("Cache-Control", "public, max-age=31536000, immutable" if asked_for else "no-cache")
         response.add_header("X-Content-Type-Options", "nosniff")
         response.add_header("Cross-Origin-Resource-Policy", "same-origin")
         response.set_etag(version)
+        return response
+
+    def _answer_own_module(self, request: Request, secret: str | None, module: bytes) -> Response:
+        """The module of one session, which nobody keeps and no other site's page gets."""
+        check_site(request)
+        if secret is not None:
+            from framework.rpc.module import with_token
+
+            module = with_token(module, check_secret(secret))
+        response = Response(module, content_type="text/javascript; charset=utf-8")
+        response.add_header("Cache-Control", "private, no-store")
+        response.add_header("X-Content-Type-Options", "nosniff")
+        response.add_header("Cross-Origin-Resource-Policy", "same-origin")
         return response
 
     def __repr__(self) -> str:
@@ -206,15 +253,27 @@ def is_tagged(content_type: str | None) -> bool:
     return content_type is not None and "values=tagged" in content_type.lower().replace(" ", "").split(";")[1:]
 
 
+def check_secret(secret: str) -> str:
+    """A session's token, if it can be a header's value and is no empty or guessable one; else ValueError."""
+    if type(secret) is not str or not 16 <= len(secret) <= 1000 or not secret.isascii() or not secret.isprintable():
+        raise ValueError("the token of a Proxy is 16 to 1000 printable ASCII characters, or None")
+    return secret
+
+
+def check_site(request: Request) -> None:
+    """Raise HTTPError 403 where a browser says that a request comes from another site's page."""
+    site = request.source.get("HTTP_SEC_FETCH_SITE")
+    if site and site not in ("same-origin", "none"):
+        raise HTTPError(403, "Remote calls are taken from pages of this very address only.")
+
+
 def check_origin(request: Request) -> None:
     """Raise HTTPError 403 where a browser says that the call comes from a page of another origin.
 
     Programs that are no browsers send neither Origin nor Sec-Fetch-Site.
     """
+    check_site(request)
     get = request.source.get
-    site = get("HTTP_SEC_FETCH_SITE")
-    if site and site not in ("same-origin", "none"):
-        raise HTTPError(403, "Remote calls are taken from pages of this very address only.")
     origin = get("HTTP_ORIGIN")
     if origin:
         host = get("HTTP_HOST") or ""

@@ -443,7 +443,7 @@ def test_calls_are_logged_with_their_duration_and_without_arguments(caplog: pyte
 
 
 def test_nothing_is_reached_by_attribute() -> None:
-    for name in ("__class__", "subtract.__globals__", "sum.__call__", "functions", "rpc.discover", ""):
+    for name in ("__class__", "subtract.__globals__", "sum.__call__", "functions", "rpc.other", ""):
         assert invoke(name)["error"]["code"] == -32601
 
 
