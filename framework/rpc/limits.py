@@ -4,6 +4,9 @@ from __future__ import annotations
 
 KIB = 1024
 
+MAX_ANSWER_BYTES = 64 * 1024 * KIB
+"""Of one answer, and of one item of a stream, that a client takes."""
+
 
 class CallLimits:
     """Limits of a `Proxy`, all positive integers.
