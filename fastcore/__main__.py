@@ -75,6 +75,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes on the listener (default: 1)")
     parser.add_argument(
+        "--min-workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="so many workers while there is no more to do, --workers at most",
+    )
+    parser.add_argument(
+        "--idle-exit",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="after which a worker more than --min-workers ends (60)",
+    )
+    parser.add_argument(
         "--max-requests",
         type=int,
         default=0,
@@ -246,6 +260,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             overload=arguments.overload,
             spool_directory=arguments.spool_dir,
             max_requests=arguments.max_requests,
+            min_workers=arguments.min_workers,
+            idle_exit=arguments.idle_exit,
             event_loop=arguments.event_loop,
             stream_body=arguments.stream_body,
             script_name=arguments.script_name,

@@ -48,6 +48,8 @@ def serve(
     on_ready: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
     heartbeat: tuple[float, Callable[[], object]] | None = None,
+    min_workers: int = 0,
+    idle_exit: float = 60.0,
     log: Log = stderr_log,
     max_requests: int = 0,
     max_memory: int = 0,
@@ -81,6 +83,9 @@ def serve(
         on_stop: called once when the first end signal has come, before what runs is finished. Not in workers.
         heartbeat: seconds, and what the parent of the workers calls so often while it runs (sd_notify's WATCHDOG=1).
             There is a parent process then, even with one worker.
+        min_workers: with 1 or more there are only so many workers while there is no more to do; `workers` is the most
+            there ever are. 0 for always `workers`.
+        idle_exit: seconds without a request after which a worker beyond `min_workers` ends.
         log: takes one text without a newline.
         max_requests: a worker that has answered about so many, up to a tenth fewer, is replaced; 0 for never. There is
             a parent process then, even with one worker.
@@ -117,6 +122,10 @@ def serve(
     for name, value in (("max_requests", max_requests), ("max_memory", max_memory)):
         if value < 0:
             raise ValueError(f"{name} is 0 or more, not {value}")
+    if not 0 <= min_workers <= workers:
+        raise ValueError(f"min_workers is from 0 to workers, not {min_workers} of {workers}")
+    if not idle_exit > 0:
+        raise ValueError(f"idle_exit is more than 0 seconds, not {idle_exit}")
     unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles or isinstance(roles, str):
         raise ValueError(f"roles are some of {', '.join(ROLES)}, not {', '.join(unknown) or repr(roles)}")
@@ -147,6 +156,10 @@ def serve(
         options["spool_directory"] = check_directory(spool_directory)
 
     worker_loop = implementation.loop.WorkerLoop  # imported before workers are forked: they share its memory
+    if 0 < min_workers < workers and scoreboard < 0:
+        from fastcore.scoreboard import create
+
+        scoreboard = create(workers)
     if scoreboard >= 0:
         from fastcore.scoreboard import IDLE, check_place, clear
 
@@ -184,6 +197,11 @@ def serve(
             on_ready()
         if workers == 1 and not max_requests and not max_memory and heartbeat is None:
             return work()
+        if 0 < min_workers < workers:
+            from fastcore.elastic import Elastic, Scaling
+
+            scaling = Scaling(min_workers, workers, idle_exit)
+            return Elastic(scaling, listener, scoreboard, work, log, end_signals, on_end, on_stop, heartbeat).run()
         return Prefork(workers, work, log, end_signals, on_end, on_stop, heartbeat).run()
     finally:
         if owned is not None:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from fastcore.log import LimitedLog, Log, stderr_log, unfailing
 
@@ -61,6 +61,7 @@ class Prefork:
         heeded = [number for number in end_signals if signal.getsignal(number) is not signal.SIG_IGN]
         self._signals = frozenset({signal.SIGCHLD, *heeded})
         self._ended_by = 0
+        self._retiring: set[int] = set()  # pids of those that end because they are not needed
         self._born: dict[int, float] = {}  # pid → seconds (monotonic)
         self._numbers: dict[int, int] = {}  # pid → its number
         self._delay = 0.0
@@ -92,10 +93,10 @@ class Prefork:
         return self._ended_by
 
     def _start_missing(self, mask: set[int | signal.Signals]) -> None:
-        while len(self._born) < self._count and time.monotonic() >= self._start_at:
+        while (numbers := self._missing()) and time.monotonic() >= self._start_at:
             sys.stdout.flush()
             sys.stderr.flush()
-            number = min(set(range(self._count)).difference(self._numbers.values()))
+            number = min(numbers)
             try:
                 pid = os.fork()
             except OSError as error:  # the workers that are there go on
@@ -104,6 +105,10 @@ class Prefork:
             if not pid:
                 self._be_worker(number, mask)
             self._born[pid], self._numbers[pid] = time.monotonic(), number
+
+    def _missing(self) -> set[int]:
+        """The numbers of which one more worker may have one; none where there are enough."""
+        return set(range(self._count)).difference(self._numbers.values())
 
     def _be_worker(self, number: int, mask: set[int | signal.Signals]) -> None:
         status = 1
@@ -123,19 +128,21 @@ class Prefork:
 
     def _wait(self) -> None:
         timeout = 3600.0
-        if len(self._born) < self._count and not self._ending:
+        if not self._ending and self._missing():
             timeout = max(self._start_at - time.monotonic(), 0)
         elif self._kill_at:
             timeout = max((self._force_at or self._kill_at) - time.monotonic(), 0)
         timeout = min(timeout, max(self._beat_at - time.monotonic(), 0))
-        info = signal.sigtimedwait(self._signals, timeout + 0.001)
+        heard = self._sleep(timeout + 0.001)
         if time.monotonic() >= self._beat_at:
             self._beat_at = time.monotonic() + self._beat_every
             self._beat()
-        if info is not None and info.si_signo != signal.SIGCHLD:
+        for number in heard:
+            if number == signal.SIGCHLD:
+                continue
             if not self._ended_by and self._on_stop is not None:
                 self._on_stop()
-            self._ended_by = self._ended_by or info.si_signo
+            self._ended_by = self._ended_by or number
             self._end()
         self._reap()
         if self._force_at and time.monotonic() >= self._force_at:
@@ -143,6 +150,11 @@ class Prefork:
             self._end()  # a busy worker may have taken two signals for one
         if self._kill_at and time.monotonic() >= self._kill_at:
             self._kill()
+
+    def _sleep(self, seconds: float) -> Iterable[int]:
+        """Wait at most so long; returns the signals that came."""
+        info = signal.sigtimedwait(self._signals, seconds)
+        return () if info is None else (info.si_signo,)
 
     def _end(self) -> None:
         if self._ending and not self._kill_at:
@@ -170,12 +182,19 @@ class Prefork:
             if born is None or self._ending:
                 continue
             code = os.waitstatus_to_exitcode(status)
+            if pid in self._retiring or self._is_surplus(code):
+                self._retiring.discard(pid)
+                continue
             if code == SERVED:  # no reason to wait
                 self._start_at = 0.0
                 self._mention(f"worker {pid} has ended; a new one takes its place")
                 continue
             cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
             self._put_off(time.monotonic() - born, f"worker {pid} {cause}; a new one starts")
+
+    def _is_surplus(self, code: int) -> bool:
+        """Whether a worker that ended by itself with this exit code leaves its place empty."""
+        return False
 
     def _put_off(self, lived: float, what: str) -> None:
         """No worker is started for a while, the longer the oftener that was so."""

@@ -170,6 +170,8 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
             listener,
             interface="native" if native else "wsgi",
             workers=spec.workers,
+            min_workers=spec.min_workers,
+            idle_exit=spec.idle_exit,
             limits=_limits(spec),
             max_requests=spec.max_requests,
             max_memory=spec.max_memory,

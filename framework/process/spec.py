@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SPEC_BYTES", "MAX_TABLE_BYTES", "Spec", "SpecError", "parse", "spec_of"]
 
-VERSION = 3
+VERSION = 4
 MAX_SPEC_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 * 1024
 """The largest URL table that is passed on."""
@@ -57,6 +57,8 @@ def spec_of(
         "application": declared.application,
         "path": [str(folder) for folder in declared.path],
         "workers": declared.workers,
+        "min_workers": {"static": 0, "dynamic": declared.min_workers, "ondemand": 1}[declared.processes],
+        "idle_exit": declared.idle_exit,
         "mounts": [[mount.host, mount.prefix] for mount in site.mounts if mount.backend == backend],
         "tree": SiteTree.of(site).to_spec(),
         "allow_uids": None if allow_uids is None else sorted(set(allow_uids)),
@@ -84,6 +86,8 @@ class Spec:
     application: str
     path: tuple[str, ...]
     workers: int
+    min_workers: int
+    idle_exit: int
     mounts: tuple[tuple[str, str], ...]
     tree: Mapping[str, Any]
     allow_uids: tuple[int, ...] | None
@@ -119,6 +123,8 @@ def parse(data: bytes) -> Spec:
         application=_get(raw, "application", str),
         path=tuple(_items(raw, "path", str)),
         workers=_get(raw, "workers", int),
+        min_workers=_get(raw, "min_workers", int),
+        idle_exit=_get(raw, "idle_exit", int),
         mounts=tuple(_pair(item) for item in _items(raw, "mounts", list)),
         tree=_get(raw, "tree", dict),
         allow_uids=None if raw.get("allow_uids") is None else tuple(_items(raw, "allow_uids", int)),

@@ -208,38 +208,57 @@ class _Loader:
                 values.check_variable(variable, value)
             except Refused as refused:
                 table.refuse("environment", refused.reason, refused.hint)
+        workers = table.number("workers", 1, 1, values.MAX_WORKERS)
         backend = Backend(
             name=name,
             application=application,
             prefix=table.text("prefix", f"/{name}", values.check_prefix),
             user=user,
             group=group,
-            workers=table.number("workers", 1, 1, values.MAX_WORKERS),
+            workers=workers,
             path=self._path(table),
             environment=environment,
             state_directory=table.text("state_directory", state / name, values.check_directory_name),
             health=table.text("health", "", values.check_health),
+            **self._processes(table, workers),
             **self._limits(table),
             **self._sandbox(table),
         )
         table.close()
         return backend
 
+    def _processes(self, table: Table, workers: int) -> dict[str, Any]:
+        """How many processes there are when."""
+        keys: dict[str, Any] = {
+            "processes": table.text("processes", "static", values.check_processes),
+            "min_workers": table.number("min_workers", 1, 1, values.MAX_WORKERS),
+            "idle_exit": table.value("idle_exit", (int, str), 60, values.check_idle_exit),
+        }
+        if "idle_exit" in table and keys["processes"] == "static":
+            reason = "has no effect: the processes of this back end are there all the time"
+            table.refuse("idle_exit", reason, 'write processes = "ondemand" or "dynamic" too', "warning")
+        if keys["processes"] != "dynamic":
+            if "min_workers" in table:
+                table.refuse("min_workers", "has no effect", 'it is for processes = "dynamic"', "warning")
+        elif workers == 1:
+            table.refuse(
+                "processes", '"dynamic" needs workers = 2 or more, the most there may be', "such as workers = 4"
+            )
+        elif keys["min_workers"] >= workers:
+            reason = f"{keys['min_workers']} is not less than workers = {workers}, the most there may be"
+            table.refuse("min_workers", reason, 'choose fewer, or processes = "static"')
+        return keys
+
     def _limits(self, table: Table) -> dict[str, Any]:
         """When a call or a worker has had enough."""
         either = (int, str)
         keys: dict[str, Any] = {
-            "processes": table.text("processes", "static", values.check_processes),
-            "idle_exit": table.value("idle_exit", either, 60, values.check_idle_exit),
             "request_timeout": table.value("request_timeout", either, 0, values.check_timeout),
             "slow_request": table.value("slow_request", either, 0, values.check_duration),
             "max_memory": table.value("max_memory", either, 0, values.check_memory),
             "max_requests": table.number("max_requests", 0, 0, values.MAX_REQUESTS),
             "log_rate": table.number("log_rate", 200, 0, values.MAX_LOG_RATE),
         }
-        if "idle_exit" in table and keys["processes"] == "static":
-            reason = "has no effect: the processes of this back end are there all the time"
-            table.refuse("idle_exit", reason, 'write processes = "ondemand" too', "warning")
         if 0 < keys["request_timeout"] * 1000 <= keys["slow_request"]:
             reason = "has no effect: request_timeout ends a call before it is called slow"
             table.refuse("slow_request", reason, "choose a shorter one", "warning")

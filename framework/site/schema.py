@@ -42,8 +42,10 @@ class Backend:
     prefix           where hosts mount it unless they say otherwise: "/status", or "" for the root of the host
     user, group      the account it runs as; never root, never the front end's
     workers          processes that answer requests, 1 or more
-    processes        "static": there all the time; "ondemand": from the first connection until nobody asks any more
-    idle_exit        seconds without a request after which those of an "ondemand" back end end
+    processes        "static": there all the time; "dynamic": as many as there is work for; "ondemand": from the first
+                     connection until nobody asks any more
+    min_workers      how many a "dynamic" back end has at least
+    idle_exit        seconds without a request after which surplus workers end, and an "ondemand" back end as a whole
     path             folders put first on sys.path, absolute
     environment      the variables it gets beside the few of every back end
     state_directory  its own folder, mode 0700, owned by `user`
@@ -74,6 +76,7 @@ class Backend:
     group: str
     workers: int = 1
     processes: str = "static"
+    min_workers: int = 1
     idle_exit: int = 60
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -26,7 +26,7 @@ MAX_REQUEST_SIZE: Final = 1 << 40
 MAX_DURATION: Final = 24 * 3600 * 1000
 """Milliseconds."""
 LEAST_OPEN_FILES: Final = 32
-PROCESSES: Final = ("static", "ondemand")
+PROCESSES: Final = ("static", "dynamic", "ondemand")
 MAX_AGE: Final = 366 * 24 * 3600
 
 _UNITS: Final = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}

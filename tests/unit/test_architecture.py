@@ -53,6 +53,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.__main__",), ("fastcore.flup",)),
     (("fastcore.server",), ("fastcore.cgi",)),
     (("fastcore.adjust",),),
+    (("fastcore.elastic",),),
     (("fastcore.workers",),),
     (("fastcore.loop",), ("fastcore.client",)),
     (("fastcore.service",), ("fastcore.acceptor",)),

@@ -133,7 +133,7 @@ def test_the_traceback_shows_the_application_alone(folder: Folder) -> None:
     [
         ("", "the spec is not JSON: "),
         ("[]", "the spec is not a JSON object"),
-        ('{"version": 99}', "the spec has version 99, this program reads 3: restart the supervisor"),
+        ('{"version": 99}', "the spec has version 99, this program reads 4: restart the supervisor"),
     ],
 )
 def test_a_wrong_spec_is_told(tmp_path: Path, content: str, message: str) -> None:

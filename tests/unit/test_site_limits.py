@@ -128,12 +128,21 @@ def test_processes_on_demand(tmp_path: Path) -> None:
     assert (usual.processes, usual.idle_exit) == ("static", 60)
     (remark,) = read(tmp_path, "idle_exit = 5").remarks
     assert (remark.level, remark.line) == ("warning", 10)
+    (remark,) = read(tmp_path, 'processes = "ondemand"\nmin_workers = 2').remarks
+    assert (remark.level, remark.key) == ("warning", "backend.status.min_workers")
+
+
+def test_a_dynamic_number_of_processes(tmp_path: Path) -> None:
+    backend = read(tmp_path, 'processes = "dynamic"\nworkers = 4\nmin_workers = 2').backends["status"]
+    assert (backend.processes, backend.workers, backend.min_workers, backend.idle_exit) == ("dynamic", 4, 2, 60)
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('processes = "dynamic"', "'dynamic' is not a way to run processes"),
+        ('processes = "some"', "'some' is not a way to run processes"),
+        ('processes = "dynamic"', '"dynamic" needs workers = 2 or more'),
+        ('processes = "dynamic"\nworkers = 4\nmin_workers = 4', "4 is not less than workers = 4"),
         ("processes = 2", "2 is not text in quotes"),
         ('processes = "ondemand"\nidle_exit = 0', "0 would end it between two requests"),
     ],
