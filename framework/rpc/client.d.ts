@@ -58,7 +58,7 @@ export interface Options {
 /** The same functions with other options, or those of another URL. */
 export declare function connect<T extends object>(functions: T, options?: Options): T;
 export declare function connect<T = Functions>(url: string, options?: Options): T;
-export declare function call(url: string, method: string, params?: readonly any[] | Record<string, any>, options?: Options): Call<any>;
+export declare function call(what: string | object, method: string, params?: readonly any[] | Record<string, any>, options?: Options): Call<any>;
 export declare function register<T>(name: string, type: abstract new (...args: any[]) => T, encode: (value: T) => unknown, decode: (content: any) => T): void;
 export declare function encode(value: unknown): string;
 export declare function decode(text: string): any;

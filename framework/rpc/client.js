@@ -126,9 +126,10 @@ const queues = new Map();
 const targets = new WeakMap();
 let lastId = 0;
 
-/** Calls one function: call("/status/rpc", "kill", [pid]), or with named arguments, call(url, "kill", { pid, signal: 9 }). */
-export function call(url, method, params, options) {
-  return send({ url, options }, method, params);
+/** Calls one function: call("/status/rpc", "kill", [pid]), or with named arguments, call(url, "kill", { pid, signal: 9 }).
+ *  In place of the URL, functions that one has: call(status, "kill", [pid]). */
+export function call(what, method, params, options) {
+  return send({ ...(targets.get(what) ?? { url: what }), options }, method, params);
 }
 
 function send(target, method, params = []) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,10 +38,19 @@ def with_token(module: bytes, token: str) -> bytes:
     return before + found + b"token: " + dumps(token) + b", " + after
 
 
-def read_client() -> str:
-    """client.js without its comments and indentation, which nobody needs to load."""
+@cache
+def make_calls() -> tuple[bytes, str]:
+    """The module that binds a page's buttons and forms, and its version."""
+    from hashlib import blake2b
+
+    data = read_client("calls.js").encode()
+    return data, blake2b(data, digest_size=12).hexdigest()
+
+
+def read_client(name: str = "client.js") -> str:
+    """A module without its comments and indentation, which nobody needs to load."""
     from importlib.resources import files
 
-    text = (files("framework.rpc") / "client.js").read_text(encoding="utf-8")
+    text = (files("framework.rpc") / name).read_text(encoding="utf-8")
     lines = (line.strip() for line in text.splitlines())
     return "".join(f"{line}\n" for line in lines if line and not line.startswith(("//", "/**", "*")))

@@ -18,6 +18,7 @@ from framework.rpc.limits import DEFAULT_CALL_LIMITS, CallLimits
 
 if TYPE_CHECKING:
     from framework.request import Request
+    from framework.rpc.exported import Exported
     from framework.rpc.jsonrpc import Session
     from framework.rpc.options import Allow
 
@@ -86,6 +87,22 @@ class Proxy:
         self._module: tuple[bytes, str] | None = None
         self._session: type[Session] | None = None  # imported with the first call
         methods("GET", "POST")(self)
+
+    def __getattr__(self, name: str) -> Exported:
+        """`proxy.restart`, `proxy.disks.list`: an exported function, for `button.calls(proxy.restart)`.
+
+        One whose name the Proxy has itself (`limits`) is ``proxy["limits"]``.
+        """
+        if name.startswith("_") or "functions" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        from framework.rpc.exported import exported
+
+        return exported(self, name)
+
+    def __getitem__(self, name: str) -> Exported:
+        from framework.rpc.exported import exported
+
+        return exported(self, name)
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """Answer GET (the module) or POST (calls); to be awaited where a function that is called has to be."""
@@ -179,11 +196,17 @@ class Proxy:
             response = Response(self.declarations().encode(), content_type="text/plain; charset=utf-8")
             response.add_header("X-Content-Type-Options", "nosniff")
             return response
-        module, version = self._made()
-        if self.token is not None:
-            return self._answer_own_module(request, self.token(request), module)
+        query = request.source.get("QUERY_STRING") or ""
+        if query.startswith("calls."):
+            from framework.rpc.module import make_calls
+
+            (module, version), prefix = make_calls(), "calls."
+        else:
+            (module, version), prefix = self._made(), ""
+            if self.token is not None:
+                return self._answer_own_module(request, self.token(request), module)
         response = Response(module, content_type="text/javascript; charset=utf-8")
-        asked_for = request.source.get("QUERY_STRING") == f"{version}.mjs"
+        asked_for = query == f"{prefix}{version}.mjs"
         response.add_header("Cache-Control", "public, max-age=31536000, immutable" if asked_for else "no-cache")
         response.add_header("X-Content-Type-Options", "nosniff")
         response.add_header("Cross-Origin-Resource-Policy", "same-origin")

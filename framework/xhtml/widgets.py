@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from framework.xhtml.forms import Form
     from framework.xhtml.nodes import Comment, Content, Element
 
@@ -172,6 +174,26 @@ class Widgets:
         element.add("summary", summary)
         element.append(*content)
         return element
+
+    def calls(self, function: Any, /, *arguments: Any, **options: Any) -> Self:
+        """Let this button or form call a remote function, without a line of JavaScript; returns the element.
+
+        function: one of a `framework.rpc.Proxy` among the page's handlers. arguments: fixed, by position. named: fixed,
+        by name. fields: whether the form's fields are arguments, by their names (a form's are, by default).
+        confirm: what is asked before. done: what is told afterwards; else it is the result. output, progress: the
+        elements that show the result and how far it has come (`Progress`); else an <output> is added. reload: whether
+        the page is loaded again afterwards.
+
+        It stands in a document with `get_url`. Raises TypeError for what is no remote function or no argument.
+
+        >>> page.body.add("button", "Restart").calls(proxy.restart, "nginx", confirm="Restart nginx?")
+        >>> form.calls(proxy.add_user, done="Added.", reload=True)
+        """
+        from framework.xhtml.calling import bind_call
+
+        element: Any = self
+        bind_call(element, function, arguments, **options)
+        return self
 
     def add_progress(
         self, label: Content, value: float | None = None, maximum: float = 1, **attributes: Any
