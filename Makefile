@@ -14,6 +14,7 @@ PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?=
 LEAK_REQUESTS ?= 1000000
+SOAK_SECONDS ?= 900
 export PYTHON
 
 PYTEST = $(VENV)/bin/python -m pytest
@@ -91,6 +92,11 @@ fuzz: tools ## coverage-guided and random input for both twins for FUZZ_SECONDS 
 .PHONY: soak-fastcore
 soak-fastcore: tools ## LEAK_REQUESTS requests of every kind: memory, descriptors and objects stay as they were
 	@FASTCORE_LEAK_REQUESTS=$(LEAK_REQUESTS) $(PYTEST) -q -s tests/fuzz/test_leaks.py $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: tools ## every fault of a running site again and again for SOAK_SECONDS (root); writes docs/faults.md
+	@$(PACKAGES) lighttpd
+	@$(VENV)/bin/python scripts/soak.py $(SOAK_SECONDS)
 
 .PHONY: sanitize
 sanitize: tools ## the tests of fastcore with AddressSanitizer and UndefinedBehaviorSanitizer in the compiled modules

@@ -274,6 +274,7 @@ class RunningSite:
 
     def status(self) -> dict[str, Any]:
         done = self.sitectl("status", "--json")
+        assert done.stdout, done.stderr
         return json.loads(done.stdout)
 
     def part(self, name: str) -> dict[str, Any]:
