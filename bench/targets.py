@@ -163,7 +163,7 @@ def _transfer_targets() -> list[Target]:
     kinds = (
         ("upload read by the application", "up", "up"),
         ("streamed out from an iterator", "blocks", "blocks"),
-        ("streamed out from a file", "file", "blocks"),
+        ("streamed out from a file", "file", "file"),
     )
     for text, kind, floor in kinds:
         ours = moved(kind, _STREAMED, _WSGI)

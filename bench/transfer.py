@@ -94,7 +94,7 @@ def _truncate(path: Path, pattern: bytes, size: int) -> None:
 
 
 def _has(peer: Peer, kind: str) -> bool:
-    return kind != "file" or not peer.name.startswith(("floor", "libfcgi", "fastcore-compiled-native"))
+    return kind != "file" or not peer.name.startswith(("libfcgi", "fastcore-compiled-native"))
 
 
 def make_rows(peers: list[Peer], measured: dict[tuple[str, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ ROOMS = (
     "stream",
     "request",
     "connection",
+    "sendfile",
     "exchange",
     "wsgi",
     "channel",

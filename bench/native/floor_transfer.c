@@ -3,17 +3,21 @@
  *     floor_transfer unix:/path
  *
  * One blocking process, one connection at a time. /upload walks record headers in what it reads and samples the bytes as
- * bench/transfers.py does; anything else writes the pattern of shared.h in full records, with one writev for many of them. It
+ * bench/transfers.py does; /file sends the file that FASTCORE_BENCH_FILE names by sendfile(2), a record at a time;
+ * anything else writes the pattern of shared.h in full records, with one writev for many of them. It
  * checks nothing else, keeps no body and runs no application.
  */
 #define _GNU_SOURCE
 #include "shared.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ROOM = 262144, CONTENT = 65528, RECORDS = 15 };
+enum { ROOM = 262144, CONTENT = 65528, RECORDS = 15, PAGES = 15 * 4096 /* at once through sendfile's pipe */ };
 
 static unsigned char input[ROOM], *pattern;
 
@@ -39,13 +43,43 @@ static void send_end(int fd, const char *text)
     send_all(fd, out, 3 * HEADER + length);
 }
 
-static void download(int fd, uint64_t size)
+static void send_head(int fd, uint64_t size)
 {
-    unsigned char headers[RECORDS][HEADER], head[256];
+    unsigned char head[256];
     int length = snprintf((char *)head + HEADER, sizeof head - HEADER,
                           "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %llu\r\n\r\n", (unsigned long long)size);
     put_header(head, STDOUT, length);
     send_all(fd, head, HEADER + length);
+}
+
+static void send_file(int fd, uint64_t size)
+{
+    const char *path = getenv("FASTCORE_BENCH_FILE");
+    int file = path ? open(path, O_RDONLY) : -1;
+    if (file < 0)
+        return;
+    send_head(fd, size);
+    for (off_t at = 0; (uint64_t)at < size;) {
+        unsigned char header[HEADER];
+        unsigned left = size - at < PAGES ? size - at : PAGES;
+        put_header(header, STDOUT, left);
+        send_all(fd, header, HEADER);
+        while (left) {
+            ssize_t sent = sendfile(fd, file, &at, left);
+            if (sent <= 0)
+                goto end;
+            left -= sent;
+        }
+    }
+    send_end(fd, "");
+end:
+    close(file);
+}
+
+static void download(int fd, uint64_t size)
+{
+    unsigned char headers[RECORDS][HEADER];
+    send_head(fd, size);
     for (uint64_t at = 0; at < size;) {
         struct iovec parts[2 * RECORDS];
         int count = 0;
@@ -145,6 +179,8 @@ complete:;
         return;
     if (memmem(input, at, "/upload", 7))
         upload(fd, at, have, stride);
+    else if (memmem(input, at, "/file", 5))
+        send_file(fd, size);
     else
         download(fd, size);
 }

@@ -1,8 +1,10 @@
 from libc.stdint cimport uint8_t
 
+from fastcore.compiled.buffer cimport buffer_length
 from fastcore.compiled.connection cimport Connection, Inbound
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.request cimport Request
+from fastcore.compiled.sendfile cimport FileRecord
 from fastcore.compiled.stream cimport StreamBody
 
 
@@ -40,6 +42,8 @@ cdef class Channel(Connection):
     cdef Queue ready           # Requests whose input is complete, application not called yet
     cdef Queue answering       # Exchanges that are not finished
     cdef dict waiting          # by request id: Exchanges whose task has the turn; None until there is one
+    cdef FileRecord filling    # announced; nothing else is sent until its content is; None otherwise
+    cdef Py_ssize_t ahead      # bytes of the output that go before this content
     cdef bint remote           # not a unix socket
     cdef bint eof              # the peer will send no more; it may still read
     cdef bint lingering
@@ -64,8 +68,14 @@ cdef class Channel(Connection):
     cpdef on_abort(self, Request request)
     cdef int abort(self, Inbound inbound) except -1
     cdef Exchange with_task(self, int request_id)
+    cdef int announce(self, FileRecord record, int request_id) except -1
     cdef int judge(self, double waited) except -1
     cdef int abandon(self) except -1
+
+
+cdef inline bint has_output(Channel channel) noexcept:
+    """Whether something waits to be sent."""
+    return buffer_length(&channel.output) > 0 or channel.filling is not None
 
 
 cdef bint has_gone(Exchange exchange, Channel channel) except -1

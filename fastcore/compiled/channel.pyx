@@ -12,7 +12,9 @@ from fastcore.compiled cimport protocol
 from fastcore.compiled.buffer cimport buffer_length
 from fastcore.compiled.connection cimport Connection, Inbound
 from fastcore.compiled.exchange cimport Exchange
+from fastcore.compiled.records cimport put_header
 from fastcore.compiled.request cimport Request
+from fastcore.compiled.sendfile cimport FileRecord
 from fastcore.compiled.stream cimport StreamBody
 from fastcore.compiled.system cimport await_ready, now
 
@@ -75,6 +77,7 @@ cdef class Waiter:
         this one is kept for later.
         """
         cdef double deadline = now() + <double>channel.limits.body_timeout
+        cdef bint full
         while not channel.closed:
             self.flush(channel)
             if channel.closed:
@@ -86,8 +89,9 @@ cdef class Waiter:
             if now() >= deadline:
                 channel.refuse_bodies(408)
                 return 0
+            full = has_output(channel)
             with nogil:
-                await_ready(channel.fd, buffer_length(&channel.output) > 0, min(deadline - now(), <double>MAX_WAIT))
+                await_ready(channel.fd, full, min(deadline - now(), <double>MAX_WAIT))
             PyErr_CheckSignals()
         return 0
 
@@ -258,12 +262,19 @@ cdef class Channel(Connection):
                 return exchange
         return None
 
+    cdef int announce(self, FileRecord record, int request_id) except -1:
+        """Put the header of a record into the output; its content follows from its file."""
+        put_header(&self.output, protocol.STDOUT, request_id, record.left)
+        self.ahead = buffer_length(&self.output)
+        self.filling = record
+        return 0
+
     cdef int judge(self, double waited) except -1:
         """What is to be done about a connection that made no progress for `waited` seconds: ON_TIME for nothing."""
         cdef int phase = self.current_phase()
         if self.lingering:
             return OVERDUE if waited > <double>self.limits.linger_timeout else ON_TIME
-        if buffer_length(&self.output):
+        if has_output(self):
             return OVERDUE if waited > <double>self.limits.write_timeout else ON_TIME
         if phase == PHASE_BODY:
             return BODY_OVERDUE if waited > <double>self.limits.body_timeout and self.held is None else ON_TIME

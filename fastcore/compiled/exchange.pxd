@@ -1,4 +1,5 @@
 from fastcore.compiled.request cimport Request
+from fastcore.compiled.sendfile cimport FileRecord
 from fastcore.compiled.wsgi cimport Response
 
 
@@ -30,6 +31,7 @@ cdef class Exchange:
     cdef object file                 # the body, read from `fd` at `at` up to `stop` (-1: to its end); None otherwise
     cdef int fd
     cdef long long at, stop
+    cdef FileRecord record           # of the file, where one was begun; None otherwise
     cdef object close_body
     cdef readonly long long left              # bytes of body still to come by Content-Length; -1: not declared
     cdef bint silent                 # HEAD, 204, 304: the body is not sent
@@ -47,6 +49,7 @@ cdef class Exchange:
     cdef object pull(self)
     cdef int commit(self, bytes first) except -1
     cdef object read_file(self)
+    cdef FileRecord next_record(self)
     cdef bytes cut(self, bytes piece)
     cdef int finish(self) except -1
     cdef int fail_answer(self) except -1

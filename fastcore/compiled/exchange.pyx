@@ -11,9 +11,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
 from libc.errno cimport errno
 from libc.string cimport memcpy
+from posix.stat cimport fstat, struct_stat
 
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.response cimport make_head
+from fastcore.compiled.sendfile cimport FILE_CONTENT_SIZE, PAGE_BYTES, FileRecord
 from fastcore.compiled.system cimport pread
 from fastcore.compiled.wsgi cimport Response, WSGIAdapter
 
@@ -278,6 +280,37 @@ cdef class Exchange:
             block = block[:length]
         return block if length else END
 
+    cdef FileRecord next_record(self):
+        """The next piece as a record that the kernel fills from the file; None: next_chunk() has it.
+
+        The head goes with the first piece, next_chunk() finds the end: neither is one, nor what the file has not now.
+        """
+        cdef Py_ssize_t size
+        cdef long long end
+        cdef struct_stat facts
+        if self.file is None or self.head is not None or self.piece is not None or self.silent or self.finished:
+            return None
+        if self.record is not None and self.record.failed:
+            self.app_status = 1
+            self.broken = True
+            self.close()
+            return None
+        if self.file.closed or fstat(self.fd, &facts) < 0:
+            return None
+        size = FILE_CONTENT_SIZE - self.at % PAGE_BYTES
+        end = facts.st_size if self.stop < 0 else min(self.stop, <long long>facts.st_size)
+        if self.at + size >= end or 0 <= self.left <= size:
+            return None
+        if self.record is None:
+            self.record = FileRecord(self.file, self.fd, self.complain)
+        if self.record.refused:
+            return None
+        self.record.begin(self.at, size)
+        self.at += size
+        if self.left > 0:
+            self.left -= size
+        return self.record
+
     cdef bytes cut(self, bytes piece):
         """Count a piece against Content-Length; what is too much is not sent."""
         self.offset = 0
@@ -346,6 +379,9 @@ cdef class Exchange:
     cpdef close(self):
         """End the answer: the body's close() is called, once; what it raises is logged."""
         self.finished = True
+        if self.record is not None:
+            self.record.waive()
+            self.record = None
         if self.close_body is None:
             return
         close, self.close_body = self.close_body, None

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastcore.compiled.channel cimport READ_BYTES, Channel, Waiter
 from fastcore.compiled.exchange cimport Exchange
 from fastcore.compiled.scoreboard cimport Page
+from fastcore.compiled.sendfile cimport FileRecord
 
 
 cdef class Service(Waiter):
@@ -28,8 +29,11 @@ cdef class Service(Waiter):
     cdef int note_progress(self, Channel channel) except -1
     cdef int on_eof(self, Channel channel) except -1
     cdef int pump(self, Channel channel) except -1
+    cdef bint has_room(self, Channel channel) noexcept
+    cdef bint announce(self, Channel channel, Exchange exchange) except -1
     cdef int advance(self, Channel channel, Exchange exchange) except -1
     cdef int break_off(self, Channel channel, Exchange exchange) except -1
+    cdef bint fill(self, Channel channel, FileRecord record) except -1
     cdef int settle(self, Channel channel) except -1
     cdef int linger(self, Channel channel) except -1
     cdef int close_retired(self, Channel channel) except -1

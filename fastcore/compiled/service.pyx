@@ -9,14 +9,15 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
 from fastcore.compiled.buffer cimport buffer_drop, buffer_free, buffer_length
-from fastcore.compiled.channel cimport NOT_WATCHED, READ_BYTES, Channel, Waiter, has_gone
+from fastcore.compiled.channel cimport NOT_WATCHED, READ_BYTES, Channel, Waiter, has_gone, has_output
 from fastcore.compiled.direct cimport DIRECT_LEAST, is_direct, send_direct
 from fastcore.compiled.exchange cimport Exchange, new_exchange
 from fastcore.compiled.request cimport Request
 from fastcore.compiled.scoreboard cimport Page
+from fastcore.compiled.sendfile cimport GONE, SENT, FileRecord
 from fastcore.compiled.system cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RD, SHUT_WR, close,
-    epoll_ctl, epoll_event, now, recv, send, shutdown,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, SHUT_RD,
+    SHUT_WR, close, epoll_ctl, epoll_event, now, recv, send, shutdown,
 )
 
 import os
@@ -67,7 +68,7 @@ cdef class Service(Waiter):
 
     cdef int watch(self, Channel channel) except -1:
         """Tell epoll what this channel waits for: input, unless a body has no room for it, and room for waiting output."""
-        cdef int interest = (0 if channel.eof or channel.held is not None else EPOLLIN) | (EPOLLOUT if buffer_length(&channel.output) else 0)
+        cdef int interest = (0 if channel.eof or channel.held is not None else EPOLLIN) | (EPOLLOUT if has_output(channel) else 0)
         if interest == channel.interest or self.epoll < 0:
             return 0
         self.control(EPOLL_CTL_ADD if channel.interest == NOT_WATCHED else EPOLL_CTL_MOD, channel.fd, interest)
@@ -141,7 +142,7 @@ cdef class Service(Waiter):
         cdef Exchange exchange
         cdef bint is_new
         for _ in range(CHUNKS):
-            if self.stopping or buffer_length(&channel.output) >= self.output_buffer:
+            if self.stopping or not self.has_room(channel):
                 break
             is_new = channel.ready.first is not None
             if is_new:
@@ -152,6 +153,10 @@ cdef class Service(Waiter):
                     self.scoreboard.start(channel, exchange)
             elif channel.answering.first is not None:
                 exchange = <Exchange>channel.answering.take()
+                if exchange.file is not None and self.announce(channel, exchange):
+                    if channel.closed:
+                        return 0
+                    continue
             else:
                 break
             try:
@@ -174,6 +179,20 @@ cdef class Service(Waiter):
             if channel.closed:
                 return 0
         return self.settle(channel)
+
+    cdef bint has_room(self, Channel channel) noexcept:
+        """Whether more may be put into the connection's output."""
+        return channel.filling is None and buffer_length(&channel.output) < self.output_buffer
+
+    cdef bint announce(self, Channel channel, Exchange exchange) except -1:
+        """Begin a record that the kernel fills from the answer's file; False where the next piece is no such."""
+        cdef FileRecord record = exchange.next_record()
+        if record is None:
+            return False
+        channel.announce(record, exchange.request.request_id)
+        channel.answering.put(exchange)
+        self.flush(channel)
+        return True
 
     cdef int advance(self, Channel channel, Exchange exchange) except -1:
         """One chunk of one answer into the connection's output."""
@@ -226,6 +245,8 @@ cdef class Service(Waiter):
     cdef int flush(self, Channel channel) except -1:
         """Write what can be written without waiting; the rest stays in the connection's output."""
         cdef ssize_t sent
+        if channel.filling is not None and not self.fill(channel, channel.filling):
+            return 0
         if not buffer_length(&channel.output):
             return 0
         sent = send(
@@ -241,12 +262,40 @@ cdef class Service(Waiter):
             self.close(channel)  # EPIPE, ECONNRESET: the client has gone; nothing to complain about
         return 0
 
+    cdef bint fill(self, Channel channel, FileRecord record) except -1:
+        """Send up to the end of the record that is filled from a file; whether it is whole."""
+        cdef ssize_t sent
+        cdef int what
+        if channel.ahead:
+            sent = send(
+                channel.fd, channel.output.data + channel.output.start, channel.ahead,
+                MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE,
+            )
+            if sent < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.close(channel)
+                return False
+            buffer_drop(&channel.output, sent)
+            channel.ahead -= sent
+            channel.since = now()
+        if channel.ahead:
+            return False
+        what = record.send(channel.fd)
+        if what == SENT:
+            channel.since = now()
+        elif what == GONE:
+            self.close(channel)
+        if channel.closed or record.left:
+            return False
+        channel.filling = None
+        return True
+
     cdef int settle(self, Channel channel) except -1:
         """After sending: close what is finished, go on watching what is not."""
         self.flush(channel)
         if channel.closed:
             return 0
-        if channel.has_work() and buffer_length(&channel.output) < self.output_buffer:
+        if channel.has_work() and self.has_room(channel):
             self.runnable[channel.fd] = channel
         elif channel.closing and not channel.inbound and not buffer_length(&channel.output):
             if channel.retiring and not channel.eof and not channel.failed and (

@@ -38,6 +38,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SHUT_WR
         MSG_NOSIGNAL
         MSG_DONTWAIT
+        MSG_MORE
     ctypedef unsigned int socklen_t
     struct sockaddr:
         unsigned short sa_family
@@ -111,6 +112,9 @@ cdef inline bint has_input(int fd) noexcept nogil:
     wanted.fd = fd
     wanted.events = POLLIN
     return poll(&wanted, 1, 0) > 0
+
+cdef extern from "<sys/sendfile.h>" nogil:
+    ssize_t sendfile(int socket, int fd, long long* offset, size_t count)
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)

@@ -11,13 +11,15 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any, Protocol
 
-from fastcore.constants import FILTER
+from fastcore.constants import FILTER, STDOUT
 from fastcore.errors import ClientGone, body_error
 from fastcore.limits import Limits
 from fastcore.pure.connection import ANSWERING, PHASE_BODY, PHASE_PARAMS, REFUSED, Connection, Overload
 from fastcore.pure.exchange import Exchange
+from fastcore.pure.records import build_header
 from fastcore.pure.request import Request
 from fastcore.pure.response import error_page
+from fastcore.pure.sendfile import FileRecord
 from fastcore.pure.stream import StreamBody
 
 NOT_WATCHED = -1
@@ -47,6 +49,8 @@ class Channel(Connection):
         self.fd = sock.fileno()
         self.interest = NOT_WATCHED  # what epoll watches for us
         self.unsent = memoryview(b"")
+        self.filling: FileRecord | None = None  # announced; nothing else is sent until its content is
+        self.ahead = 0  # bytes of `unsent` that go before this content
         self.ready: deque[Request] = deque()  # input complete, application not called yet
         self.answering: deque[Exchange] = deque()
         self.waiting: dict[int, Exchange] = {}  # by request id: a task has the turn
@@ -173,13 +177,20 @@ class Channel(Connection):
                 return exchange
         return None
 
+    def announce(self, record: FileRecord, request_id: int) -> None:
+        """Put the header of a record into the output; its content follows from its file."""
+        header = build_header(STDOUT, request_id, record.left)
+        self.unsent = memoryview(b"".join((self.unsent, self.data_to_send(), header)))
+        self.ahead = len(self.unsent)
+        self.filling = record
+
     def judge(self, waited: float) -> int:
         """What is to be done about a connection that made no progress for `waited` seconds: ON_TIME for nothing."""
         limits = self.limits
         phase = self.phase
         if self.lingering:
             return OVERDUE if waited > limits.linger_timeout else ON_TIME
-        if self.unsent:
+        if self.unsent or self.filling is not None:
             return OVERDUE if waited > limits.write_timeout else ON_TIME
         if phase == PHASE_BODY:
             return BODY_OVERDUE if waited > limits.body_timeout and self.held is None else ON_TIME

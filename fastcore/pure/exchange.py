@@ -19,6 +19,7 @@ from fastcore.errors import BodyError, RequestTimeout, ResponseError
 from fastcore.files import region_of
 from fastcore.pure.request import Request
 from fastcore.pure.response import build_head, error_page, has_body
+from fastcore.pure.sendfile import FILE_CONTENT, PAGE, FileRecord
 from fastcore.pure.wsgi import Response
 
 CHUNK = 65535 - 7  # bytes: one record, its length a multiple of eight
@@ -59,6 +60,7 @@ class Exchange:
         self._uncommitted: Response | None = None  # its head may still be replaced
         self._file: Any = None  # the body, read from `_fd` at `_at` up to `_stop` (-1: to its end)
         self._fd = self._at = self._stop = -1
+        self._record: FileRecord | None = None  # of the file, where one was begun
         self._close: Callable[[], object] | None = None
         self.left = -1  # bytes of body still to come by Content-Length; -1: not declared
         self._silent = False  # HEAD, 204, 304: the body is not sent
@@ -234,6 +236,39 @@ class Exchange:
         self._at += len(data)
         return data or _END
 
+    def next_record(self) -> FileRecord | None:
+        """The next piece as a record that the kernel fills from the file; None: next_chunk() has it.
+
+        The head goes with the first piece, next_chunk() finds the end: neither is one, nor what the file has not now.
+        """
+        if self._file is None or self._head or self._rest is not None or self._silent or self.finished:
+            return None
+        if self._record is not None and self._record.failed:
+            self.app_status = 1
+            self.broken = True
+            self.close()
+            return None
+        if self._file.closed:
+            return None
+        try:
+            end = os.fstat(self._fd).st_size
+        except OSError:
+            return None
+        size = FILE_CONTENT - self._at % PAGE
+        if self._stop >= 0:
+            end = min(self._stop, end)
+        if self._at + size >= end or 0 <= self.left <= size:
+            return None
+        if self._record is None:
+            self._record = FileRecord(self._file, self._fd, self.complain)
+        if self._record.refused:
+            return None
+        self._record.begin(self._at, size)
+        self._at += size
+        if self.left > 0:
+            self.left -= size
+        return self._record
+
     def _cut(self, piece: bytes) -> memoryview | None:
         """Count a piece against Content-Length; what is too much is not sent."""
         if self.left >= 0:
@@ -299,6 +334,9 @@ class Exchange:
     def close(self) -> None:
         """End the answer: the body's close() is called, once; what it raises is logged."""
         self.finished = True
+        if self._record is not None:
+            self._record.waive()
+            self._record = None
         close, self._close = self._close, None
         if close is not None:
             try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName, Host
     from fastcore.calltimer import CallTimer
     from fastcore.pure.scoreboard import Page
+    from fastcore.pure.sendfile import FileRecord
 
 PUMP_BATCH = 16  # chunks sent on one connection before the others are looked at
 MAX_REPLY_BYTES = 1 << 20  # of management answers waiting for a peer that does not read
@@ -68,7 +69,7 @@ class Service:
         No input while a body that the application reads has no room for it.
         """
         interest = (0 if channel.eof or channel.held is not None else select.EPOLLIN) | (
-            select.EPOLLOUT if channel.unsent else 0
+            select.EPOLLOUT if channel.unsent or channel.filling is not None else 0
         )
         if interest == channel.interest or self._epoll is None:
             return
@@ -143,7 +144,8 @@ class Service:
                 if left <= 0:
                     channel.refuse_bodies(408)
                     return
-                poll.register(channel.fd, select.POLLIN | (select.POLLOUT if channel.unsent else 0))
+                room = select.POLLOUT if channel.unsent or channel.filling is not None else 0
+                poll.register(channel.fd, select.POLLIN | room)
                 poll.poll(left * 1000 + 1)
                 continue
             except OSError:
@@ -170,7 +172,7 @@ class Service:
     def _pump(self, channel: Channel) -> None:
         """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up."""
         for _ in range(PUMP_BATCH):
-            if self._stopping or len(channel.unsent) >= self.limits.output_buffer:
+            if self._stopping or not self._has_room(channel):
                 break
             is_new = bool(channel.ready)
             if is_new:
@@ -180,6 +182,10 @@ class Service:
                     self._scoreboard.start(channel, exchange)
             elif channel.answering:
                 exchange = channel.answering.popleft()
+                if self._announce(channel, exchange):
+                    if channel.closed:
+                        return
+                    continue
             else:
                 break
             try:
@@ -202,6 +208,20 @@ class Service:
             if channel.closed:
                 return
         self._settle(channel)
+
+    def _has_room(self, channel: Channel) -> bool:
+        """Whether more may be put into the connection's output."""
+        return channel.filling is None and len(channel.unsent) < self.limits.output_buffer
+
+    def _announce(self, channel: Channel, exchange: Exchange) -> bool:
+        """Begin a record that the kernel fills from the answer's file; False where the next piece is no such."""
+        record = exchange.next_record()
+        if record is None:
+            return False
+        channel.announce(record, exchange.request.request_id)
+        channel.answering.append(exchange)
+        self._flush(channel)
+        return True
 
     def _advance(self, channel: Channel, exchange: Exchange) -> None:
         """One chunk of one answer into the connection's output."""
@@ -276,6 +296,8 @@ class Service:
         if channel.pending_bytes:
             new = channel.data_to_send()
             channel.unsent = memoryview(bytes(channel.unsent) + new if channel.unsent else new)
+        if channel.filling is not None and not self._fill(channel, channel.filling):
+            return
         if not channel.unsent:
             return
         try:
@@ -288,12 +310,32 @@ class Service:
         channel.unsent = channel.unsent[sent:]
         channel.since = time.monotonic()
 
+    def _fill(self, channel: Channel, record: FileRecord) -> bool:
+        """Send up to the end of the record that is filled from a file; whether it is whole."""
+        try:
+            if channel.ahead:
+                sent = channel.sock.send(channel.unsent[: channel.ahead], socket.MSG_NOSIGNAL | socket.MSG_MORE)
+                channel.ahead -= sent
+                channel.unsent = channel.unsent[sent:]
+                channel.since = time.monotonic()
+            if not channel.ahead and record.send(channel.sock):
+                channel.since = time.monotonic()
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._close(channel)
+            return False
+        if record.left:
+            return False
+        channel.filling = None
+        return True
+
     def _settle(self, channel: Channel) -> None:
         """After sending: close what is finished, go on watching what is not."""
         self._flush(channel)
         if channel.closed:
             return
-        if (channel.ready or channel.answering) and len(channel.unsent) < self.limits.output_buffer:
+        if (channel.ready or channel.answering) and self._has_room(channel):
             self._runnable[channel.fd] = channel
         elif channel.closing and not channel.active_requests and not channel.unsent:
             awaited = channel.told_end or channel.phase == PHASE_PARAMS

@@ -293,7 +293,7 @@ def test_file_that_shrinks_or_grows_meanwhile_is_safe(serve, file):
         answer = wire.answer(first + read_to_end(sock))
     assert answer.app_status == 1
     assert 2_000_000 <= len(answer.body) < 3_500_000
-    assert whole.startswith(answer.body)
+    assert whole.startswith(answer.body.rstrip(b"\0"))
 
 
 def test_file_closed_by_the_application_is_not_another_file(serve, file, tmp_path):
@@ -310,7 +310,7 @@ def test_file_closed_by_the_application_is_not_another_file(serve, file, tmp_pat
         kept[0].close()
         answer = wire.answer(first + read_to_end(sock))
     assert answer.broken
-    assert file.read_bytes().startswith(answer.body)
+    assert file.read_bytes().startswith(answer.body.rstrip(b"\0"))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -62,7 +62,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("fastcore.exchange",),),
     (("fastcore.wsgi",), ("fastcore.connection",)),
     (("fastcore.events",),),
-    (("fastcore.request",), ("fastcore.response",), ("fastcore.direct",)),
+    (("fastcore.request",), ("fastcore.response",), ("fastcore.direct",), ("fastcore.sendfile",)),
     (("fastcore.records",), ("fastcore.body",), ("fastcore.stream",)),
     (("fastcore.spool",),),
     (
