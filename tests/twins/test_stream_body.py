@@ -225,9 +225,10 @@ def test_early_answer_drains_the_rest(serve):
 
 def test_37_short_body_is_a_clean_end_and_a_client_that_has_gone_is_not(serve):
     seen = []
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     def application(request):
+        begun.set()
         try:
             seen.append(request.body.read())
         except BodyError as error:
@@ -239,9 +240,11 @@ def test_37_short_body_is_a_clean_end_and_a_client_that_has_gone_is_not(serve):
     with loop.connect() as sock:
         sock.sendall(post(1, 100) + wire.stdin(1, b"short"))
         assert read_answer(sock).body == b"answered"
+    begun.clear()
     done.clear()
     with loop.connect() as sock:
         sock.sendall(post(1, 100) + wire.record(wire.STDIN, 1, b"gone"))
+        assert begun.wait(20)  # who goes before that is never heard
     assert done.wait(20)
     assert seen == [b"short", ClientGone]
     assert loop.ask().body == b"answered"
