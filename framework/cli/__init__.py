@@ -24,7 +24,7 @@ INTERRUPTED: Final = 130
 
 COMMANDS: Final = (
     *("check", "setup", "run", "dev", "status", "metrics", "doctor", "reload", "stop"),
-    *("urls", "types", "config", "systemd", "remove"),
+    *("urls", "call", "types", "config", "systemd", "remove"),
 )
 """All commands, in the order in which a newcomer meets them."""
 
@@ -131,7 +131,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
         prog=f"sitectl {name}", description=module.HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.configure(parser)
-    status: int = module.run(parser.parse_args(arguments))
+    status: int = module.run(parser.parse_intermixed_args(arguments))
     return status
 
 

@@ -47,5 +47,5 @@ def start_backend(child: Child, site: Site, listener: socket.socket, frontend: P
 def _seal_spec(child: Child, site: Site, frontend: Privileges) -> int:
     privileges = child.part.privileges.to_spec()
     numbers: dict[str, Any] = {"urls_fd": URLS_FD, "scoreboard_fd": SCOREBOARD_FD}
-    spec = spec_of(site, child.name, allow_uids=(frontend.uid,), privileges=privileges, **numbers)
+    spec = spec_of(site, child.name, allow_uids=(frontend.uid, os.geteuid()), privileges=privileges, **numbers)
     return sealed_file("spec", json.dumps(spec).encode())
