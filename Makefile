@@ -49,12 +49,12 @@ demo: build ## the demo site on http://127.0.0.1:8080/ (PORT=…), in the foregr
 
 .PHONY: test
 test: tools ## all tests
-	@$(PACKAGES) lighttpd nginx haproxy apache caddy h2o libfcgi browser node npm java
+	@$(PACKAGES) lighttpd nginx haproxy apache caddy h2o libfcgi php openssl browser node npm java
 	@$(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: test-pure
 test-pure: tools ## all tests on the pure-Python twin alone
-	@$(PACKAGES) lighttpd nginx haproxy apache caddy h2o libfcgi browser node npm java
+	@$(PACKAGES) lighttpd nginx haproxy apache caddy h2o libfcgi php openssl browser node npm java
 	@FASTCORE_PURE=1 $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: test-all

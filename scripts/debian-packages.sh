@@ -2,7 +2,7 @@
 # Make sure that Debian packages are there, without starting or enabling any service.
 #
 #   debian-packages.sh GROUP…        groups: compiler, python, lighttpd, nginx, haproxy, apache, caddy, h2o, libfcgi, libev,
-#                                            browser, node, npm, java, valgrind, clang, php
+#                                            browser, node, npm, java, valgrind, clang, php, openssl
 #
 # As root with apt, missing packages are installed; else they are named, with what is left out without them. Exits 0 in
 # both cases: each user of a group copes without it (or says itself that it cannot).
@@ -27,7 +27,9 @@ present() {
     case $1 in
         compiler) has gcc && [[ -e /usr/include/stdlib.h ]] ;;
         python) system_python_has 'import ensurepip, os, sysconfig; os.stat(sysconfig.get_paths()["include"] + "/Python.h")' ;;
-        lighttpd | nginx | haproxy | caddy | h2o) has "$1" ;;
+        lighttpd) has lighttpd && [[ -e /usr/lib/lighttpd/mod_openssl.so && -e /usr/lib/lighttpd/mod_deflate.so ]] ;;
+        nginx | haproxy | caddy | h2o) has "$1" ;;
+        openssl) has openssl ;;
         apache) has apache2 && [[ -e /usr/lib/apache2/modules/mod_fcgid.so ]] ;;
         libfcgi) [[ -e /usr/include/fcgiapp.h ]] ;;
         libev) [[ -e /usr/include/ev.h ]] ;;
@@ -45,7 +47,8 @@ packages_of() {
     case $1 in
         compiler) echo gcc libc6-dev ;;
         python) echo python3 python3-venv python3-dev ;;
-        lighttpd | haproxy | caddy | h2o) echo "$1" ;;
+        lighttpd) echo lighttpd lighttpd-mod-deflate lighttpd-mod-openssl ;;
+        haproxy | caddy | h2o | openssl) echo "$1" ;;
         nginx) echo nginx-light ;;
         apache) echo apache2-bin libapache2-mod-fcgid ;;
         libfcgi) echo libfcgi-dev ;;
@@ -72,7 +75,8 @@ left_out() {
         npm | java) echo "the Nu checker's test of the pages" ;;
         valgrind) echo "counting instructions" ;;
         clang) echo "fuzzing guided by coverage" ;;
-        php) echo "PHP in the benchmark of what a site costs" ;;
+        php) echo "the tests with PHP-FPM behind the front ends, and PHP in the benchmark of what a site costs" ;;
+        openssl) echo "the tests of TLS, and sitectl certificate" ;;
     esac
 }
 

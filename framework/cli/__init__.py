@@ -24,7 +24,7 @@ INTERRUPTED: Final = 130
 
 COMMANDS: Final = (
     *("check", "setup", "run", "dev", "status", "metrics", "doctor", "reload", "stop"),
-    *("urls", "call", "types", "config", "systemd", "remove"),
+    *("urls", "call", "types", "config", "systemd", "certificate", "remove"),
 )
 """All commands, in the order in which a newcomer meets them."""
 

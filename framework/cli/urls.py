@@ -75,6 +75,11 @@ def _rows_of_frontend(site: Site, host: Host) -> Iterable[dict[str, Any]]:
 
 
 def _rows_of_mount(site: Site, mount: Mount, table: list[dict[str, Any]] | None) -> Iterable[dict[str, Any]]:
+    if mount.backend in site.foreign:
+        foreign = site.foreign[mount.backend]
+        own = {"host": mount.host, "prefix": mount.prefix, "backend": foreign.name, "user": None, "name": None}
+        yield {**own, "pattern": "/", "handler": f"FastCGI at {foreign.address}"}
+        return
     backend = site.backends[mount.backend]
     own = {"host": mount.host, "prefix": mount.prefix, "backend": backend.name, "user": backend.user}
     if table is None:

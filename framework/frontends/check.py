@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from framework.frontends.servers import SERVERS, Server
+from framework.site.certificates import CertificateError, examine, make_self_signed
 from framework.site.problems import Level, Problem
 from framework.site.schema import Listen, Site
 
@@ -45,14 +46,17 @@ def check_frontend(site: Site) -> list[Problem]:
 
 def validate_configuration(site: Site, server: Server, program: str) -> list[Problem]:
     """What ``lighttpd -tt`` or ``nginx -t`` says about the configuration for `site`; empty where all is well."""
-    if server.name == "nginx":  # it binds its address to check it: one that everybody may bind
-        site = replace(site, listen=Listen("127.0.0.1", 8080))
+    if server.name == "nginx":  # it binds its addresses to check them: such as everybody may bind
+        tls = (Listen("127.0.0.1", 8443, tls=True),) if site.tls_port else ()
+        site = replace(site, listen=Listen("127.0.0.1", 8080), also_listen=tls)
     with tempfile.TemporaryDirectory(prefix="sitectl-check-") as name:
         folder = Path(name)
         file = folder / f"{server.name}.conf"
         try:
-            file.write_text(server.generate(site, pid_file=folder / "pid", upload_directory=folder))
-        except ValueError as error:
+            certificates = _usable_certificates(site, folder)
+            places = {"pid_file": folder / "pid", "upload_directory": folder}
+            file.write_text(server.generate(site, **places, certificates=certificates))
+        except (ValueError, CertificateError) as error:
             return [_problem(str(error))]
         status, output = run_briefly(list(server.check_command(program, file)))
     said = [line for line in output.splitlines() if line.strip()]
@@ -60,7 +64,31 @@ def validate_configuration(site: Site, server: Server, program: str) -> list[Pro
     if status and not lines:
         lines = [f"exit status {status}"]
     said_by = f"{server.name} {server.check_options[0]}"
-    return [_problem(f"{said_by}: {line}", "", "error" if status else "warning") for line in lines[:MAX_LINES]]
+    level: Level = "error" if status else "warning"
+    return [_problem(f"{said_by}: {line}", module_hint(line), level) for line in lines[:MAX_LINES]]
+
+
+def module_hint(said: str) -> str:
+    """What to install where lighttpd says that it lacks a module; "" where it says something else."""
+    match = re.search(r"mod_(openssl|deflate)\.so", said)
+    if match is None:
+        return ""
+    without = "; or write compression = false in each host" if match[1] == "deflate" else ""
+    return f"apt-get install --no-install-recommends lighttpd-mod-{match[1]}{without}"
+
+
+def _usable_certificates(site: Site, folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Those of the site; in the place of what is not good, or not the caller's to read, one that is made for this."""
+    found = {}
+    for host in site.hosts:
+        if host.certificate is None or host.key is None:
+            continue
+        found[host.name] = (host.certificate, host.key)
+        if any(remark.level == "error" or remark.key == "key" for remark in examine(*found[host.name], ())):
+            found[host.name] = pair = (folder / "any.crt", folder / "any.key")
+            if not pair[0].exists():
+                make_self_signed(*pair, ["localhost"])
+    return found
 
 
 def run_briefly(command: list[str]) -> tuple[int, str]:

@@ -158,6 +158,10 @@ class Gateway:
     # --- to a back end
 
     async def _forward(self, request: _Request, host: Host, mount: Mount, receive: Receive, send: Send) -> None:
+        if mount.backend in self.site.foreign:
+            text = f"The back end {mount.backend} is started by somebody else, and is not driven here."
+            await _send_error(send, host.headers, 503, text, "")
+            return
         trouble = self.trouble(mount.backend)
         if trouble is not None:
             await _send_error(send, host.headers, 503, trouble.text, trouble.detail)

@@ -47,3 +47,12 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
     "": "application/octet-stream",
 }
 """The entry "" is for every other name."""
+
+COMPRESSED: Final = tuple(
+    dict.fromkeys(
+        media_type.partition(";")[0]
+        for media_type in MEDIA_TYPES.values()
+        if media_type.startswith("text/") or media_type.partition(";")[0].endswith(("json", "xml", "wasm"))
+    )
+)
+"""The media types that are worth compressing."""

@@ -43,15 +43,23 @@ class Server:
         """To have `program` look at a configuration; status 0 and no output where it is good."""
         return (program, *self.check_options, str(file))
 
-    def generate(self, site: Site, *, pid_file: Path | None = None, upload_directory: Path | None = None) -> str:
+    def generate(
+        self,
+        site: Site,
+        *,
+        pid_file: Path | None = None,
+        upload_directory: Path | None = None,
+        certificates: Mapping[str, tuple[Path, Path]] | None = None,
+    ) -> str:
         """The configuration of a site; see the module of that name."""
+        places = {"pid_file": pid_file, "upload_directory": upload_directory}
         if self.name == "nginx":
             from framework.frontends import nginx
 
-            return nginx.generate(site, pid_file=pid_file, upload_directory=upload_directory)
+            return nginx.generate(site, **places, certificates=certificates)
         from framework.frontends import lighttpd
 
-        return lighttpd.generate(site, pid_file=pid_file, upload_directory=upload_directory)
+        return lighttpd.generate(site, **places, certificates=certificates)
 
 
 SERVERS: Final[Mapping[str, Server]] = {

@@ -47,15 +47,17 @@ MAX_DETAIL_LINES: Final = 60
 
 
 def development_site(site: Site, run_directory: Path, state_directory: Path) -> Site:
-    """The site with all files in these folders, one worker for each back end, and accounts that need no setup."""
+    """The site with all files in these folders, one worker for each back end, accounts that need no setup, no TLS."""
     user, group = _account()
     backends = {
         name: replace(backend, workers=1, state_directory=state_directory / name, user=user, group=group)
         for name, backend in site.backends.items()
     }
-    return replace(
-        site, run_directory=run_directory, state_directory=state_directory, backends=backends, development=True
+    hosts = tuple(
+        replace(host, certificate=None, key=None, https_redirect=False, hsts_max_age=0) for host in site.hosts
     )
+    site = replace(site, listen=replace(site.listen, tls=False), also_listen=(), hosts=hosts, backends=backends)
+    return replace(site, run_directory=run_directory, state_directory=state_directory, development=True)
 
 
 def _account() -> tuple[str, str]:

@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from framework.process import tls
 from framework.process.launcher import LaunchError, start
 from framework.process.parts import Part
-from framework.process.runfiles import kill_session, write_file
+from framework.process.runfiles import RunError, kill_session, write_file
 
 if TYPE_CHECKING:
     from framework.site.schema import Listen, Site
@@ -98,12 +99,16 @@ class Check:
 
     def __init__(self, site: Site, part: Part) -> None:
         """Generate the configuration. Raises FrontendError where that is not possible."""
+        from framework.frontends.pages import PageError
         from framework.frontends.servers import SERVERS
 
         server, self._file = SERVERS[site.frontend], site.frontend_configuration
+        self._site = site
         try:
-            text = server.generate(site)
-        except ValueError as error:
+            _place_pages(site)
+            self._certificates = tls.place(site, part.privileges)
+            text = server.generate(site, certificates=self._certificates)
+        except (PageError, RunError, ValueError) as error:
             raise FrontendError(f"{site.file}: {error}") from None
         self._data = text.encode(errors="surrogateescape")
         self._draft = self._file.with_name(f"next-{self._file.name}")
@@ -162,17 +167,31 @@ class Check:
 
     def take(self) -> bool:
         """Put the configuration into the place of the old one; False where it is no other. Raises FrontendError."""
+        from framework.frontends.check import module_hint
+
         if not self.changed:
             return False
         try:
             if self._status != 0:
                 said = b"\n".join(self._said.values()).decode("utf-8", "replace").strip()
                 late = not self.deadline
-                raise FrontendError(f"{self._complaint}: {f'no answer within {CHECK_TIMEOUT:g} s' if late else said}")
+                said = f"no answer within {CHECK_TIMEOUT:g} s" if late else said
+                raise FrontendError("\n".join(filter(None, (f"{self._complaint}: {said}", module_hint(said)))))
             os.replace(self._draft, self._file)
+            tls.keep_only(self._site, [self._certificates])
         finally:
             self._draft.unlink(missing_ok=True)
         return True
+
+
+def _place_pages(site: Site) -> None:
+    """The pages that the front end shows by itself, for everybody to read. Raises PageError."""
+    from framework.frontends.pages import pages_of
+
+    site.pages_directory.mkdir(mode=0o755, exist_ok=True)
+    site.pages_directory.chmod(0o755)
+    for name, content in pages_of(site):
+        write_file(site.pages_directory / name, content, 0o644)
 
 
 def graceful_end(site: Site) -> signal.Signals:

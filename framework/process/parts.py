@@ -21,6 +21,7 @@ from framework.process.privileges import FRONTEND_UMASK, PrivilegeError, Privile
 from framework.process.runfiles import notify_directory
 from framework.process.sandbox import SandboxError
 from framework.process.sandbox import plan as plan_sandbox
+from framework.process.tls import check as check_certificates
 from framework.process.view import Tree, View, ViewError, plan
 from framework.site.values import RESOURCES
 
@@ -86,7 +87,7 @@ def frontend_privileges(site: Site) -> Privileges:
     """The rights of the front end: its user; on a port below 1024 the one capability to bind it."""
     if os.geteuid() != 0:
         return caller(umask=FRONTEND_UMASK)
-    low_port = site.listen.port < _first_unprivileged_port()
+    low_port = any(listen.port < _first_unprivileged_port() for listen in site.addresses)
     return resolve(
         site.frontend_user,
         site.frontend_group,
@@ -105,10 +106,14 @@ def _first_unprivileged_port() -> int:
 def frontend_part(site: Site) -> Part:
     """The front end of a site, run by the supervisor in the foreground."""
     privileges = frontend_privileges(site)
+    problems = check_certificates(site)
+    if problems:
+        raise PartsError(problems)
     from framework.frontends.servers import SERVERS
 
     program = find_program(site.frontend)
     trees = [Tree(str(host.static)) for host in site.hosts if host.static is not None]
+    trees += [Tree(str(foreign.root)) for foreign in site.foreign.values() if foreign.root is not None]
     trees += [Tree(str(site.run_directory)), Tree(str(site.frontend_directory), writable=True)]
     part = Part(
         name=site.frontend,
@@ -117,7 +122,7 @@ def frontend_part(site: Site) -> Part:
         privileges=privileges,
         directory="/",
         variables={},
-        where=str(site.listen),
+        where=", ".join(map(str, site.addresses)),
     )
     return with_view(part, trees)
 

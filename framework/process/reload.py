@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Reload", "ReloadError", "adopt", "plan"]
 
 FIXED = (
-    *("name", "listen", "frontend", "frontend_user", "frontend_group"),
+    *("name", "listen", "also_listen", "frontend", "frontend_user", "frontend_group"),
     *("run_directory", "log", "control_group"),
 )
 """What a running site keeps: its socket and files are named or owned by it."""

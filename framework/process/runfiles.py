@@ -240,6 +240,8 @@ class RunDirectory:
             notify_directory(self.site),
             self.site.frontend_directory,
             self.site.credentials_directory,
+            self.site.tls_directory,
+            self.site.pages_directory,
         ):
             try:
                 remove_tree(folder)

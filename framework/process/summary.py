@@ -37,5 +37,10 @@ def summary(site: Site, parts: list[dict[str, Any]], seconds: float) -> list[str
 
 def urls_of(site: Site) -> list[str]:
     """What to open in a browser, one for each host."""
-    port = "" if site.listen.port == 80 else f":{site.listen.port}"
-    return [f"http://{host.name}{port}/" for host in site.hosts]
+    tls, plain = site.tls_port, next((listen.port for listen in site.addresses if not listen.tls), 0)
+    urls = []
+    for host in site.hosts:
+        scheme, port, usual = ("https", tls, 443) if host.certificate else ("http", plain, 80)
+        if port:
+            urls.append(f"{scheme}://{host.name}{'' if port == usual else f':{port}'}/")
+    return urls

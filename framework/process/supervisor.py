@@ -78,7 +78,8 @@ class Supervisor:
         try:
             self._catch_signals()
             self._end_leftovers()
-            check_port_is_free(self.site.listen)
+            for listen in self.site.addresses:
+                check_port_is_free(listen)
             self._run_directory.prepare(frontend_privileges(self.site))
             parts = parts_of(self.site)
             write_configuration(self.site, parts[0])

@@ -22,8 +22,9 @@ from framework.site.access import Account
 from framework.site.lines import find_lines
 from framework.site.loader import load_site
 from framework.site.problems import Level, Problem, SiteError
-from framework.site.schema import Backend, Host, Site
+from framework.site.schema import Backend, Foreign, Host, Listen, Site
 from framework.site.tables import Findings, nearest
+from framework.site.values import MAX_PAGE_BYTES
 
 MAX_STATIC_FILES: Final = 5000
 MAX_FILES_SHOWN: Final = 5
@@ -39,12 +40,17 @@ def check_site(site: Site) -> list[Problem]:
     """
     findings = findings_of(site)
     _check_site_file(site, findings)
-    _check_listen(site, findings)
+    for listen in site.addresses:
+        _check_listen(site, listen, findings)
     _check_control_group(site, findings)
     _check_directories(site, findings)
     frontend = _check_account(site.frontend_user, site.frontend_group, findings, ("site",), "site.frontend_")
     for index, host in enumerate(site.hosts):
         _check_static(host, frontend, findings, ("host", index))
+        _check_certificate(site, host, findings, ("host", index))
+        _check_page(host, findings, ("host", index))
+    for foreign in site.foreign.values():
+        _check_foreign(site, foreign, frontend, findings)
     for backend in site.backends.values():
         _check_backend(site, backend, findings)
     return findings.in_file_order()
@@ -72,8 +78,9 @@ def _overridden(site: Site) -> frozenset[tuple[str | int, ...]]:
         own = load_site(site.file)
     except SiteError:
         return frozenset()
-    keys = ("listen", "run_directory", "state_directory", "frontend_user", "frontend_group")
-    return frozenset(("site", key) for key in keys if getattr(own, key) != getattr(site, key))
+    keys = ("listen", "also_listen", "run_directory", "state_directory", "frontend_user", "frontend_group")
+    changed = {"listen" if key == "also_listen" else key for key in keys if getattr(own, key) != getattr(site, key)}
+    return frozenset(("site", key) for key in changed)
 
 
 def _check_site_file(site: Site, findings: Findings) -> None:
@@ -92,11 +99,12 @@ def _check_control_group(site: Site, findings: Findings) -> None:
         findings.note(("site", "control_group"), "site.control_group", f"there is no group {site.control_group}", hint)
 
 
-def _check_listen(site: Site, findings: Findings) -> None:
-    def note(reason: str, hint: str = "", level: Level = "error") -> None:
-        findings.note(("site", "listen"), "site.listen", reason, hint, level)
+def _check_listen(site: Site, listen: Listen, findings: Findings) -> None:
+    key = "listen_tls" if listen.tls else "listen"
 
-    listen = site.listen
+    def note(reason: str, hint: str = "", level: Level = "error") -> None:
+        findings.note(("site", key), f"site.{key}", reason, hint, level)
+
     if listen.port < ports.first_unprivileged_port() and os.geteuid() != 0:
         note(f"port {listen.port} needs root", "run sitectl as root, or choose a port from 1024", "warning")
     else:
@@ -111,8 +119,65 @@ def _check_listen(site: Site, findings: Findings) -> None:
             note(f"{listen.address} is not an address of this machine", 'ip address shows them; "*" is every one')
         elif failure:
             note(f"{listen} cannot be used: {os.strerror(failure)}")
-    if not listen.is_loopback:
+    if not listen.is_loopback and not listen.tls:
         note(f"{listen} can be reached from the network, in clear text", level="note")
+
+
+def _check_certificate(site: Site, host: Host, findings: Findings, table: tuple[str | int, ...]) -> None:
+    if host.certificate is None or host.key is None:
+        if site.tls_port:
+            reason = "has no certificate, so it is not served by TLS"
+            findings.note(table, f"host[{host.name}]", reason, "write certificate and key", "warning")
+        return
+    from framework.site.certificates import examine
+
+    for remark in examine(host.certificate, host.key, host.names):
+        key = f"host[{host.name}].{remark.key}"
+        findings.note((*table, remark.key), key, remark.reason, remark.hint, remark.level)
+
+
+def _check_page(host: Host, findings: Findings, table: tuple[str | int, ...]) -> None:
+    if host.unavailable is None:
+        return
+    place, key = (*table, "unavailable"), f"host[{host.name}].unavailable"
+    try:
+        size = host.unavailable.stat().st_size
+        if not host.unavailable.is_file() or size > MAX_PAGE_BYTES:
+            findings.note(place, key, f"{host.unavailable} is not a file of at most {MAX_PAGE_BYTES // 1024} KiB")
+    except OSError as error:
+        findings.note(place, key, f"{host.unavailable}: {error.strerror}", "an HTML file, relative to the site file")
+
+
+def _check_foreign(site: Site, foreign: Foreign, account: Account, findings: Findings) -> None:
+    """What somebody else starts need not run now, so only what it never could is an error."""
+    place, key = ("backend", foreign.name, "fastcgi"), f"backend.{foreign.name}.fastcgi"
+    if isinstance(foreign.address, Listen):
+        if not ports.answers_tcp(foreign.address.address, foreign.address.port):
+            findings.note(place, key, f"nobody answers at {foreign.address}", "start it", "warning")
+    else:
+        _check_foreign_socket(foreign.address, account, findings, place, key)
+    if foreign.root is not None:
+        place, key = ("backend", foreign.name, "root"), f"backend.{foreign.name}.root"
+        _check_readable(account, foreign.root, "the folder of scripts", findings, place, key)
+
+
+def _check_foreign_socket(
+    path: Path, account: Account, findings: Findings, place: tuple[str | int, ...], key: str
+) -> None:
+    try:
+        is_socket = stat.S_ISSOCK(path.stat().st_mode)
+        closed = access.first_closed(account, path)
+        may_connect = access.may(account, path, access.WRITE)
+    except OSError as error:
+        findings.note(place, key, f"{path}: {error.strerror}", "start what listens there", "warning")
+        return
+    if not is_socket:
+        findings.note(place, key, f"{path} is not a socket", "name the socket that it listens on")
+    elif closed is not None:
+        findings.note(place, key, f"{closed} is closed to {account.name}, and {path} lies in it", f"chmod o+x {closed}")
+    elif not may_connect:
+        hint = "PHP-FPM: listen.owner, listen.group and listen.mode of its pool"
+        findings.note(place, key, f"{account.name} may not connect to {path}", hint)
 
 
 # -- accounts and folders

@@ -8,34 +8,23 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from framework.errors import style_hash
 from framework.site import values
+from framework.site.hosts import HostsReader, existing_folder
 from framework.site.lines import find_lines
 from framework.site.problems import Problem, SiteError
-from framework.site.schema import Backend, Host, Listen, Mount, Site
+from framework.site.schema import Backend, Foreign, Host, Listen, Site
 from framework.site.tables import Findings, Table, nearest
 from framework.site.values import Refused
 
 MAX_FILE_BYTES: Final = 1 << 20
-MAX_HOSTS: Final = 256
 MAX_BACKENDS: Final = 256
 FRONTENDS: Final = ("lighttpd", "nginx")
 DEFAULT_LISTEN: Final = Listen("127.0.0.1", 8080)
 DEFAULT_MAX_REQUEST_SIZE: Final = 16 * 1024 * 1024
-DEFAULT_HEADERS: Final[Mapping[str, str]] = {
-    "Content-Security-Policy": f"default-src 'self'; style-src 'self' {style_hash()}; img-src 'self' data:; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-"""The response headers of every host; a host's `headers` change or (with an empty text) remove them. The one inline
-style that is allowed is that of the error pages."""
 _TABLES: Final = ("site", "host", "backend")
 
 
@@ -98,7 +87,7 @@ class _Loader:
         self.folder = file.parent
         self.accounts = ("", "")
         self.backend_tables: dict[str, Table] = {}
-        self.host_tables: list[Table] = []
+        self.foreign: dict[str, Foreign] = {}
 
     def site(self) -> Site:
         """The whole site; only good where no errors were noted."""
@@ -106,18 +95,23 @@ class _Loader:
         head_values = self._head(head)
         name, state = head_values["name"], head_values["state_directory"]
         backends = self._backends(name, state)
-        hosts = self._hosts(backends)
+        prefixes = {name: backend.prefix for name, backend in backends.items()}
+        prefixes |= {name: foreign.prefix for name, foreign in self.foreign.items()}
+        has_tls = any(listen.tls for listen in (head_values["listen"], *head_values["also_listen"]))
+        reader = HostsReader(self.root, self.file, prefixes, has_tls=has_tls)
+        hosts = reader.read()
         self.root.close(_TABLES)
-        self._check_hosts(hosts)
         self._check_backends(backends, hosts, head_values["run_directory"])
         self._check_control(head, head_values["control_group"], backends)
         self._check_run_is_apart(head, head_values["run_directory"], hosts, backends)
-        hosts = self._with_default(hosts)
+        self._check_foreign(hosts)
+        hosts = reader.with_default(hosts)
         return Site(
             **head_values,
             file=self.file,
             hosts=hosts,
             backends=backends,
+            foreign=self.foreign,
             remarks=tuple(self.findings.in_file_order()),
         )
 
@@ -150,7 +144,7 @@ class _Loader:
         state = table.text("state_directory", Path("/var/lib") / name, values.check_directory_name)
         if _overlap(run, state):
             table.refuse("run_directory", f"{run} and the state directory {state} lie within each other")
-        listen = table.text("listen", DEFAULT_LISTEN, values.check_listen)
+        listen, *also_listen = self._addresses(table)
         size = table.value("max_request_size", (int, str), DEFAULT_MAX_REQUEST_SIZE, values.check_size)
         log = table.text("log", "output", values.check_log)
         control_group = table.text("control_group", "", values.check_account)
@@ -162,6 +156,7 @@ class _Loader:
         return {
             "name": name,
             "listen": listen,
+            "also_listen": tuple(also_listen),
             "frontend": frontend,
             "frontend_user": user,
             "frontend_group": group,
@@ -172,6 +167,27 @@ class _Loader:
             "control_group": control_group,
             "development": bool(development),
         }
+
+    def _addresses(self, table: Table) -> list[Listen]:
+        """Where it listens, in clear and by TLS; never empty."""
+        found: list[Listen] = []
+        for key in ("listen", "listen_tls"):
+            given = table.data.get(key)
+            texts = table.texts if isinstance(given, list) else _one_text(table)
+            for listen in texts(key, values.check_listen):
+                listen = Listen(listen.address, listen.port, tls=key == "listen_tls")
+                other = next((each for each in found if _collide(each, listen)), None)
+                if other is not None:
+                    hint = "each address once; one for all addresses covers the others"
+                    table.refuse(key, f"{listen} and {other} are in each other's way", hint)
+                found.append(listen)
+            if key == "listen" and "listen" not in table:
+                found.append(DEFAULT_LISTEN)
+        if len(found) > values.MAX_LISTENS:
+            table.refuse("listen", f"more than {values.MAX_LISTENS} addresses")
+        if not found and table.data.get("listen") == [] and not table.data.get("listen_tls"):
+            table.refuse("listen", "the site listens nowhere", 'write listen = "127.0.0.1:8080"')
+        return found or [DEFAULT_LISTEN]
 
     # -- [backend.NAME]
 
@@ -194,6 +210,9 @@ class _Loader:
                 table.refuse("", "is not a table", f"write [backend.{name}] on a line of its own")
                 continue
             self.backend_tables[name] = table
+            if "fastcgi" in data:
+                self.foreign[name] = self._foreign(name, table)
+                continue
             backends[name] = self._backend(name, table, site_name, state)
         return backends
 
@@ -221,6 +240,7 @@ class _Loader:
             state_directory=table.text("state_directory", state / name, values.check_directory_name),
             health=table.text("health", "", values.check_health),
             **self._processes(table, workers),
+            robots=table.flag("robots", True),
             **self._limits(table),
             **self._sandbox(table),
         )
@@ -248,6 +268,30 @@ class _Loader:
             reason = f"{keys['min_workers']} is not less than workers = {workers}, the most there may be"
             table.refuse("min_workers", reason, 'choose fewer, or processes = "static"')
         return keys
+
+    def _foreign(self, name: str, table: Table) -> Foreign:
+        """A back end that somebody else starts."""
+        nowhere: Path | Listen = Listen("127.0.0.1", 9000)
+        foreign = Foreign(
+            name=name,
+            address=table.required("fastcgi", nowhere, values.check_fastcgi, "unix:/run/php/php-fpm.sock"),
+            prefix=table.text("prefix", f"/{name}", values.check_prefix),
+            root=table.text("root", None, self._folder),
+            suffix=table.text("suffix", ".php", values.check_suffix),
+            index=table.text("index", "index.php", values.check_index),
+            robots=table.flag("robots", True),
+        )
+        if "application" in table:
+            table.asked("application")
+            table.refuse("application", "is started by this site, and fastcgi by somebody else", "keep one of them")
+        if foreign.root is None:
+            for key in ("suffix", "index"):
+                if key in table:
+                    table.refuse(key, "has no effect without root, the folder of the scripts", level="warning")
+        elif not foreign.index.endswith(foreign.suffix):
+            table.refuse("index", f"{foreign.index} does not end in {foreign.suffix}, so it would not be run")
+        table.close()
+        return foreign
 
     def _limits(self, table: Table) -> dict[str, Any]:
         """When a call or a worker has had enough."""
@@ -328,130 +372,9 @@ class _Loader:
         return tuple(table.texts("path", self._folder))
 
     def _folder(self, text: str) -> Path:
-        """An existing folder that the site file names, links resolved."""
-        path = self.folder / values.check_path_text(text)
-        try:
-            folder = path.resolve()
-            found = folder.is_dir()
-        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
-            raise Refused(f"the folder {values.shown(text)} cannot be looked at: {error}") from None
-        if not found:
-            raise Refused(f"there is no folder {folder}")
-        if not str(folder).isprintable():
-            raise Refused(f"the folder {str(folder)!r} has control characters in its path")
-        return folder
-
-    # -- [[host]]
-
-    def _hosts(self, backends: Mapping[str, Backend]) -> tuple[Host, ...]:
-        tables = self.root.data.get("host", [])
-        if not isinstance(tables, list) or not all(isinstance(data, dict) for data in tables):
-            self.root.refuse("host", "is not a list of tables", "write [[host]] (two brackets) on a line of its own")
-            return ()
-        if not tables:
-            self.root.refuse("host", "the site has no host", 'write [[host]] and name = "localhost"')
-        if len(tables) > MAX_HOSTS:
-            self.root.refuse("host", f"more than {MAX_HOSTS} hosts")
-            return ()
-        return tuple(self._host(index, data, backends) for index, data in enumerate(tables))
-
-    def _host(self, index: int, data: Mapping[str, Any], backends: Mapping[str, Backend]) -> Host:
-        given = data.get("name")
-        label = f"host[{given}]" if isinstance(given, str) and given.isprintable() else f"host[#{index + 1}]"
-        table = Table(self.findings, data, ("host", index), label)
-        name = table.required("name", f"host-{index}.invalid", values.check_host, "console.localhost")
-        self.host_tables.append(table)
-        host = Host(
-            name=name,
-            aliases=tuple(dict.fromkeys(table.texts("aliases", values.check_host))),
-            default=table.flag("default"),
-            static=table.text("static", None, self._static),
-            static_prefix=table.text("static_prefix", "/static", values.check_prefix),
-            static_max_age=table.number("static_max_age", 300, 0, values.MAX_AGE),
-            mounts=self._mounts(table, name, backends),
-            home="",
-            headers=self._headers(table),
-        )
-        home = table.text("home", _home_of(host), lambda text: text and values.check_home(text))
-        table.close()
-        if not host.mounts and host.static is None and "backends" not in table and "static" not in table:
-            table.refuse("", "the host serves nothing", 'write backends = ["status"] or static = "static"')
-        if home and any(not mount.prefix for mount in host.mounts):
-            table.refuse("home", "has no effect: a back end is mounted at the root of this host", level="warning")
-            home = ""
-        return replace(host, home=home)
-
-    def _static(self, text: str) -> Path:
-        folder = self._folder(text)
-        if folder in self.file.parents:
-            raise Refused(f"{folder} holds the site file, which would be served too", 'write static = "static"')
-        return folder
-
-    def _headers(self, table: Table) -> dict[str, str]:
-        headers = dict(DEFAULT_HEADERS)
-        for name, value in table.pairs("headers").items():
-            try:
-                values.check_header(name, value)
-            except Refused as refused:
-                table.refuse("headers", refused.reason, refused.hint)
-                continue
-            for known in [known for known in headers if known.lower() == name.lower()]:
-                del headers[known]
-            if value:
-                headers[name] = value
-        return headers
-
-    def _mounts(self, table: Table, host: str, backends: Mapping[str, Backend]) -> tuple[Mount, ...]:
-        wanted = table.data.get("backends", [])
-        if isinstance(wanted, dict):
-            pairs: list[tuple[str, str | None]] = list(table.pairs("backends").items())
-        else:
-            pairs = [(name, None) for name in table.texts("backends", str)]
-        mounts = []
-        for name, prefix in pairs:
-            if name not in backends:
-                table.refuse("backends", f"there is no back end {name!r}", nearest(name, backends))
-                continue
-            try:
-                mounted = backends[name].prefix if prefix is None else values.check_prefix(prefix)
-            except Refused as refused:
-                table.refuse("backends", refused.reason, refused.hint)
-                continue
-            mounts.append(Mount(host, mounted, name))
-        return tuple(mounts)
+        return existing_folder(self.folder, text)
 
     # -- the parts against each other
-
-    def _check_hosts(self, hosts: tuple[Host, ...]) -> None:
-        taken: dict[str, int] = {}
-        defaults: list[int] = []
-        for index, host in enumerate(hosts):
-            table = self.host_tables[index]
-            for key, name in [("name", host.name), *(("aliases", alias) for alias in host.aliases)]:
-                if name in taken:
-                    whose = "this host" if taken[name] == index else f"the host {hosts[taken[name]].name}"
-                    table.refuse(key, f"{name} is already a name of {whose}", "each name belongs to one host")
-                taken.setdefault(name, index)
-            if host.default:
-                defaults.append(index)
-                if len(defaults) > 1:
-                    first = hosts[defaults[0]].name
-                    table.refuse("default", f"the host {first} is the default already", "write default = true once")
-            self._check_prefixes(table, host)
-
-    def _check_prefixes(self, table: Table, host: Host) -> None:
-        taken: dict[str, str] = {}
-        if host.static is not None:
-            taken[host.static_prefix] = "the static folder"
-        for mount in host.mounts:
-            if mount.prefix in taken:
-                shown = mount.prefix or "/"
-                hint = f'give one its own: backends = {{ {mount.backend} = "/other" }}'
-                table.refuse("backends", f"{mount.backend} and {taken[mount.prefix]} are both at {shown}", hint)
-            taken.setdefault(mount.prefix, mount.backend)
-            within = mount.prefix.startswith(host.static_prefix + "/")
-            if host.static is not None and host.static_prefix and within:
-                table.refuse("backends", f"{mount.prefix} lies within the static folder's {host.static_prefix}")
 
     def _check_backends(self, backends: Mapping[str, Backend], hosts: tuple[Host, ...], run: Path) -> None:
         mounted = {mount.backend for host in hosts for mount in host.mounts}
@@ -482,6 +405,19 @@ class _Loader:
             if group and group == backend.group:
                 table.refuse("control_group", f"is the group of back end {name}, which could ask what others do")
 
+    def _check_foreign(self, hosts: tuple[Host, ...]) -> None:
+        """Scripts are run, never shown; and what nobody mounts is of no use."""
+        mounted = {mount.backend for host in hosts for mount in host.mounts}
+        for name, foreign in self.foreign.items():
+            table = self.backend_tables[name]
+            if name not in mounted and not self.findings.has_errors:
+                hint = f'write backends = ["{name}"] in a [[host]]'
+                table.refuse("", "no host mounts this back end: nobody reaches it", hint, "warning")
+            for host in hosts:
+                if foreign.root is not None and host.static is not None and _overlap(foreign.root, host.static):
+                    reason = f"{foreign.root} and the static folder of {host.name} lie within each other"
+                    table.refuse("root", reason, "files to be shown go into a folder without scripts")
+
     def _check_run_is_apart(
         self, table: Table, run: Path, hosts: tuple[Host, ...], backends: Mapping[str, Backend]
     ) -> None:
@@ -502,15 +438,6 @@ class _Loader:
                     reason = f"{folder} lies within the static folder of {host.name} and would be served to everybody"
                     table.refuse("path" if folder in backend.path else "state_directory", reason)
 
-    def _with_default(self, hosts: tuple[Host, ...]) -> tuple[Host, ...]:
-        if not hosts or any(host.default for host in hosts) or self.findings.has_errors:
-            return hosts
-        first = hosts[0]
-        if len(hosts) > 1:
-            reason = f"no host is the default, so {first.name}, the first, answers for unknown names"
-            self.host_tables[0].refuse("", reason, "write default = true in one [[host]]", "note")
-        return (replace(first, default=True), *hosts[1:])
-
 
 def _check_frontend(text: str) -> str:
     if text not in FRONTENDS:
@@ -518,12 +445,22 @@ def _check_frontend(text: str) -> str:
     return text
 
 
+def _one_text(table: Table) -> Callable[[str, Callable[[str], Listen]], list[Listen]]:
+    """A key with one text instead of a list of them."""
+
+    def read(key: str, check: Callable[[str], Listen]) -> list[Listen]:
+        found = table.text(key, None, check)
+        return [] if found is None else [found]
+
+    return read
+
+
+def _collide(one: Listen, other: Listen) -> bool:
+    """Whether only one of them can be had: the same port, and the same address or every one of its family."""
+    if one.port != other.port or (":" in one.address) != (":" in other.address):
+        return False
+    return one.address == other.address or bool({one.address, other.address} & {"0.0.0.0", "::"})
+
+
 def _overlap(one: Path, other: Path) -> bool:
     return one == other or one in other.parents or other in one.parents
-
-
-def _home_of(host: Host) -> str:
-    """Where "/" leads when the site file does not say: to the first back end, if nothing serves the root."""
-    if any(not mount.prefix for mount in host.mounts) or (host.static is not None and not host.static_prefix):
-        return ""
-    return f"{host.mounts[0].prefix}/" if host.mounts else ""

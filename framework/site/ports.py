@@ -44,6 +44,15 @@ def answers(control: Path) -> bool:
     return True
 
 
+def answers_tcp(address: str, port: int) -> bool:
+    """True where something accepts connections there, within a second."""
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
 def holder_of(port: int) -> str:
     """Who listens on a TCP port, "python3 (pid 4711)", as far as this account may know; else ""."""
     inodes = set(_listening_inodes(port))

@@ -14,15 +14,19 @@ from pathlib import Path
 from framework.site.mounts import Mount
 from framework.site.problems import Problem
 
-__all__ = ["Backend", "Host", "Listen", "Mount", "Site"]
+__all__ = ["Backend", "Foreign", "Host", "Listen", "Mount", "Site"]
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the front end accepts HTTP: a numeric address (IPv6 without brackets) and a TCP port, 1 to 65535."""
+    """Where the front end accepts HTTP: a numeric address (IPv6 without brackets) and a TCP port, 1 to 65535.
+
+    tls  whether it speaks TLS there
+    """
 
     address: str
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
@@ -67,6 +71,7 @@ class Backend:
     max_memory       bytes of resident memory after which a worker is replaced; 0 for no limit
     max_requests     requests after which a worker is replaced; 0 for never
     log_rate         lines of output a second in the long run, ten times that at once; 0 for no limit
+    robots           whether crawlers may index what it serves
     """
 
     name: str
@@ -100,13 +105,38 @@ class Backend:
     max_memory: int = 0
     max_requests: int = 0
     log_rate: int = 200
+    robots: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A back end that somebody else starts: a FastCGI application at an address.
+
+    address  the path of a unix socket, or where it listens by TCP
+    prefix   as of a `Backend`
+    root     folder of its scripts, for PHP-FPM and its like: it is told which file to run, and nothing but files below
+             this folder whose names end in `suffix` reaches it; None for an application that has all paths itself
+    suffix   ".php"
+    index    the script of a path that ends in "/"
+    robots   as of a `Backend`
+    """
+
+    name: str
+    address: Path | Listen
+    prefix: str
+    root: Path | None = None
+    suffix: str = ".php"
+    index: str = "index.php"
+    robots: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """One virtual host.
 
-    name, aliases  names it answers to: lower case, no port; an IPv6 address stands in brackets
+    name           the name it goes by: lower case, no port; an IPv6 address stands in brackets
+    aliases        more names it answers to; "*.example.org" is every name below example.org that no host has as it
+                   is or by a longer wildcard
     default        True for exactly one host of a site: it answers requests for unknown names
     static         folder whose files are served below `static_prefix` by the front end; None for no such folder
     static_prefix  "/static", or "" where the folder is the root of the host
@@ -114,6 +144,14 @@ class Host:
     mounts         the back ends; of two that fit a path the longer prefix wins
     home           path that "/" is redirected to where nothing is mounted there; "" for no redirect
     headers        response headers the front end sets on all answers of this host: the defaults with the host's changes
+    certificate    PEM file with its certificate and those that lead to a root; None for a host without TLS
+    key            PEM file with the private key of it
+    https_redirect whether plain HTTP only leads to https
+    hsts_max_age   seconds for which a browser that was here by https uses nothing else; 0 for not telling it
+    redirect_aliases whether a request by an alias is led to the name
+    compression    whether static text is compressed for who takes it
+    unavailable    page for a back end that is down; None for the one that comes with this
+    robots         whether crawlers may index it
     """
 
     name: str
@@ -125,6 +163,14 @@ class Host:
     home: str = ""
     static_max_age: int = 300
     headers: Mapping[str, str] = field(default_factory=dict)
+    certificate: Path | None = None
+    key: Path | None = None
+    https_redirect: bool = False
+    hsts_max_age: int = 0
+    redirect_aliases: bool = False
+    compression: bool = True
+    unavailable: Path | None = None
+    robots: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,6 +182,10 @@ class Host:
 class Site:
     """A whole site. `load` makes it; `remarks` holds the warnings and notes that came up on the way.
 
+    listen            the first address
+    also_listen       the others
+    backends          those that this site starts
+    foreign           those that are started by somebody else; no name is in both
     max_request_size  bytes of a request's body that the front end accepts; larger ones are answered with 413
     log               where the log goes: "output", "journal" or an absolute path
     control_group     whose members may ask for the status; "" for root alone
@@ -156,7 +206,20 @@ class Site:
     max_request_size: int = 16 * 1024 * 1024
     log: str = "output"
     control_group: str = ""
+    also_listen: tuple[Listen, ...] = ()
+    foreign: Mapping[str, Foreign] = field(default_factory=dict)
     remarks: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def addresses(self) -> tuple[Listen, ...]:
+        """All addresses."""
+        return (self.listen, *self.also_listen)
+
+    @property
+    def tls_port(self) -> int:
+        """The port of https URLs: 443 where it is one of them, else the first; 0 without TLS."""
+        ports = [listen.port for listen in self.addresses if listen.tls]
+        return 443 if 443 in ports else next(iter(ports), 0)
 
     @property
     def default_host(self) -> Host:
@@ -202,6 +265,16 @@ class Site:
     def credentials_directory(self) -> Path:
         """Folder of the back ends' secrets, one folder for each: root's, 0711."""
         return self.run_directory / "credentials"
+
+    @property
+    def tls_directory(self) -> Path:
+        """Folder of the front end's copies of certificates and keys: root's, 0750, group of the front end."""
+        return self.run_directory / "tls"
+
+    @property
+    def pages_directory(self) -> Path:
+        """Folder of the pages that are made for the front end: root's, 0755; its files are 0644."""
+        return self.run_directory / "pages"
 
     def credentials_path(self, backend: str) -> Path:
         """The folder with the secrets of a back end: 0500, its user's."""

@@ -54,6 +54,8 @@ class SiteTree:
         self.port = port
         self.tables = dict(tables)
         self._by_name = {name: host for host in self.hosts for name in host.names}
+        wildcards = [(name[1:], host) for name, host in self._by_name.items() if name.startswith("*.")]
+        self._wildcards = sorted(wildcards, key=lambda each: -len(each[0]))
         self._default = next((host for host in self.hosts if host.default), self.hosts[0] if self.hosts else None)
         self._longest_first = {
             host.names[0]: sorted(host.mounts, key=lambda mount: len(mount.prefix), reverse=True) for host in self.hosts
@@ -93,8 +95,16 @@ class SiteTree:
         }
 
     def host_of(self, authority: str) -> TreeHost | None:
-        """The host that answers for a Host header's value; the default one for an unknown name; None without hosts."""
-        return self._by_name.get(split_authority(authority)[0], self._default)
+        """The host that answers for a Host header's value; the default one for an unknown name; None without hosts.
+
+        A name as it is goes before a wildcard, a longer wildcard before a shorter one.
+        """
+        name = split_authority(authority)[0]
+        host = self._by_name.get(name)
+        if host is None:
+            found = (host for suffix, host in self._wildcards if name.endswith(suffix) and len(name) > len(suffix))
+            host = next(found, self._default)
+        return host
 
     def find(self, host: str, path: str) -> tuple[Mount, str] | None:
         """The back end for a Host header's value and a decoded path, and the rest of the path; the longest prefix wins.

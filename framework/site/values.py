@@ -28,6 +28,11 @@ MAX_DURATION: Final = 24 * 3600 * 1000
 LEAST_OPEN_FILES: Final = 32
 PROCESSES: Final = ("static", "dynamic", "ondemand")
 MAX_AGE: Final = 366 * 24 * 3600
+MAX_HSTS_AGE: Final = 2 * MAX_AGE
+MAX_WILDCARD: Final = 251
+"""Characters after "*." of a wildcard."""
+MAX_LISTENS: Final = 16
+MAX_PAGE_BYTES: Final = 256 * 1024
 
 _UNITS: Final = {"": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _TIME_UNITS: Final = {"": 1000, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
@@ -125,6 +130,37 @@ def check_listen(text: str) -> Listen:
     return Listen(_check_address(address), _check_port(port_text))
 
 
+def check_fastcgi(text: str) -> Path | Listen:
+    """Where a FastCGI application of somebody else listens: "unix:/run/php/php-fpm.sock" or "127.0.0.1:9000"."""
+    if not text.startswith(("unix:", "/")):
+        listen = check_listen(text)
+        if listen.address in ("0.0.0.0", "::"):
+            raise Refused(
+                f"{text!r} is every address of this machine, and a back end has one", 'such as "127.0.0.1:9000"'
+            )
+        return listen
+    name = text.removeprefix("unix:")
+    if not re.fullmatch(r"/[A-Za-z0-9._/+-]+", name) or "//" in name or ".." in name.split("/"):
+        raise Refused(f"{text!r} is not the path of a socket", 'such as "unix:/run/php/php-fpm.sock"')
+    if len(name) > MAX_SOCKET_PATH:
+        raise Refused(f"{text!r} is longer than the {MAX_SOCKET_PATH} bytes of a socket's path")
+    return Path(name)
+
+
+def check_suffix(text: str) -> str:
+    """The end of a script's name, such as ".php"."""
+    if not re.fullmatch(r"\.[A-Za-z0-9]{1,16}", text):
+        raise Refused(f"{shown(text)} is not the end of a file's name", 'such as ".php"')
+    return text
+
+
+def check_index(text: str) -> str:
+    """The name of a script: one that is not hidden."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", text):
+        raise Refused(f"{shown(text)} is not the name of a script", 'such as "index.php"')
+    return text
+
+
 def _check_address(text: str) -> str:
     known = {"localhost": "127.0.0.1", "*": "0.0.0.0", "": ""}
     plain = known.get(text, text)
@@ -154,7 +190,7 @@ def check_host(text: str) -> str:
     if not name:
         raise Refused("a host's name cannot be empty")
     if "*" in name:
-        raise Refused(f"{text!r} has a wildcard, and hosts are exact names", "list the names in aliases")
+        raise Refused(f"{text!r} has a wildcard, and a host's name is exact", 'aliases may have them: "*.example.org"')
     if "://" in name or "/" in name:
         raise Refused(f"{text!r} is a URL, not a host's name", f'write "{name.split("://")[-1].split("/")[0]}"')
     address = _host_address(name)
@@ -163,6 +199,19 @@ def check_host(text: str) -> str:
     if ":" in name:
         raise Refused(f"{text!r} has a port", f'write "{name.rpartition(":")[0]}": the port stands in [site] listen')
     return _check_dns_name(text, name)
+
+
+def check_alias(text: str) -> str:
+    """One more name of a host: as `check_host` has it, or "*." before a DNS name."""
+    below = text.removeprefix("*.")
+    if below == text:
+        return check_host(text)
+    name = check_host(below)
+    if _host_address(name) is not None:
+        raise Refused(f"{text!r}: there are no names below an address")
+    if len(name) > MAX_WILDCARD:
+        raise Refused(f"{text[:40]!r}... is longer than a DNS name with a label before it can be")
+    return f"*.{name}"
 
 
 def _host_address(name: str) -> str | None:

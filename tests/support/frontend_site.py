@@ -8,19 +8,25 @@ import pwd
 import selectors
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http.client import HTTPResponse
 from pathlib import Path
 
 from ports import free_port
 
 from framework.frontends.check import find_program
+from framework.frontends.pages import pages_of
 from framework.frontends.servers import SERVERS
+from framework.process.privileges import caller
+from framework.process.tls import Pairs, place
 from framework.site import Site, load
+from framework.site.certificates import make_self_signed
 
 UNPRIVILEGED = "nobody"
 
@@ -140,32 +146,60 @@ class Answer:
 
 
 class FrontEndSite:
-    """lighttpd or nginx for a site file made by `write(folder)`, which returns it; everything in one folder."""
+    """lighttpd or nginx for a site file made by `write(folder)`, which returns it; everything in one folder.
 
-    def __init__(self, write: Callable[[Path], Path], server: str = "lighttpd") -> None:
+    `addresses` are further ones of this machine at which it listens; with `tls` there is a port for that too.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Path], Path],
+        server: str = "lighttpd",
+        *,
+        addresses: tuple[str, ...] = (),
+        tls: bool = False,
+    ) -> None:
         self.server = SERVERS[server]
         self.folder = Path(tempfile.mkdtemp(prefix="fe-"))
         self.folder.chmod(0o755)
         self.port = free_port()
+        self.tls_port = free_port() if tls else 0
         file = write(self.folder)
         run = self.folder / "run"
-        overrides = {
+        overrides: dict[str, object] = {
             "frontend": server,
-            "listen": f"127.0.0.1:{self.port}",
+            "listen": [f"{address}:{self.port}" for address in ("127.0.0.1", *addresses)],
             "run_directory": str(run),
             "state_directory": f"{self.folder}/state",
         }
+        if tls:
+            overrides["listen_tls"] = f"127.0.0.1:{self.tls_port}"
         self.site: Site = load(file, overrides=overrides)
+        for host in self.site.hosts:
+            if host.certificate and host.key:
+                make_self_signed(host.certificate, host.key, host.names)
         for directory in (run, self.site.sockets_directory, self.site.frontend_directory):
             directory.mkdir()
         self.user = UNPRIVILEGED if os.geteuid() == 0 else None
         if self.user:
             os.chown(self.site.frontend_directory, pwd.getpwnam(self.user).pw_uid, -1)
         self.configuration = self.site.frontend_configuration
-        self.configuration.write_text(self.server.generate(self.site))
+        certificates = self._place()
+        self.configuration.write_text(self.server.generate(self.site, certificates=certificates))
         self.log = self.folder / "log"
         self.echo = Echo({name: self.site.socket_path(name) for name in self.site.backends if name != "down"})
         self._process: subprocess.Popen[bytes] | None = None
+
+    def _place(self) -> Pairs:
+        """What the supervisor puts into the run directory for the front end."""
+        self.site.pages_directory.mkdir()
+        for name, content in pages_of(self.site):
+            (self.site.pages_directory / name).write_bytes(content)
+        rights = caller(umask=0o077)
+        if self.user:
+            account = pwd.getpwnam(self.user)
+            rights = replace(rights, switch=True, uid=account.pw_uid, gid=account.pw_gid)
+        return place(self.site, rights)
 
     def __enter__(self) -> FrontEndSite:
         self.echo.start()
@@ -203,19 +237,33 @@ class FrontEndSite:
         assert self._process is not None
         return self._process.pid
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+    def connect(self, tls_name: str | None = None) -> socket.socket:
+        """A connection; by TLS that asks for `tls_name` and trusts what the site has made, where one is given."""
+        if tls_name is None:
+            return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        context = ssl.create_default_context()
+        for host in self.site.hosts:
+            if host.certificate is not None:
+                context.load_verify_locations(host.certificate)
+        plain = socket.create_connection(("127.0.0.1", self.tls_port), timeout=20)
+        try:
+            return context.wrap_socket(plain, server_hostname=tls_name)
+        except OSError:
+            plain.close()
+            raise
 
-    def send(self, request: bytes, method: str = "GET") -> Answer:
+    def send(self, request: bytes, method: str = "GET", tls_name: str | None = None) -> Answer:
         """Send these very bytes and read one answer."""
-        with self.connect() as connection:
+        with self.connect(tls_name) as connection:
             connection.sendall(request)
             response = HTTPResponse(connection, method=method)
             response.begin()
             return Answer(response)
 
-    def get(self, host: str, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> Answer:
+    def get(
+        self, host: str, path: str, *headers: str, method: str = "GET", body: bytes = b"", tls_name: str | None = None
+    ) -> Answer:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
         if body:
             lines.append(f"Content-Length: {len(body)}")
-        return self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body, method)
+        return self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body, method, tls_name)

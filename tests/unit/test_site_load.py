@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.site import Mount, Problem, Site, SiteError, load
-from framework.site.loader import DEFAULT_HEADERS, MAX_FILE_BYTES
+from framework.site.hosts import DEFAULT_HEADERS
+from framework.site.loader import MAX_FILE_BYTES
 
 SMALLEST = """\
 [site]

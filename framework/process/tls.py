@@ -1,0 +1,82 @@
+"""The hosts' certificates and keys for the front end, which runs as its own user from the start and cannot read root's.
+
+Root reads the files that the site file names and puts copies into a folder of the run directory (in memory, where
+`/run` is): 0400, the front end's user's, in a folder that nobody else can enter. A copy's name holds a digest of its
+content, so a renewed certificate is a changed configuration, and comes into use like any other: checked first, by a
+reload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from framework.process.runfiles import RunError, write_file
+from framework.site.certificates import CertificateError, read_pem
+
+if TYPE_CHECKING:
+    from framework.process.privileges import Privileges
+    from framework.site.schema import Host, Site
+
+__all__ = ["Pairs", "check", "keep_only", "place"]
+
+Pairs: TypeAlias = Mapping[str, tuple[Path, Path]]
+"""Host → certificate and key."""
+
+
+def check(site: Site) -> list[str]:
+    """What keeps certificates and keys from being used, a line for each."""
+    problems = []
+    for host in site.hosts:
+        try:
+            _read(host)
+        except CertificateError as error:
+            hint = f": {error.hint}" if error.hint else ""
+            problems.append(f"host {host.name}: {error}{hint}")
+    return problems
+
+
+def place(site: Site, rights: Privileges) -> Pairs:
+    """Copy them for the front end; those that are there already stay. Raises RunError and OSError."""
+    pairs: dict[str, tuple[Path, Path]] = {}
+    for host in site.hosts:
+        try:
+            found = _read(host)
+        except CertificateError as error:
+            raise RunError(f"host {host.name}: {error}") from None
+        if found is None:
+            continue
+        if not pairs:
+            _make_folder(site.tls_directory, rights)
+        certificate, key = found
+        stem = site.tls_directory / f"{host.name.strip('[]')}-{hashlib.sha256(certificate + key).hexdigest()[:32]}"
+        pair = stem.with_name(f"{stem.name}.crt"), stem.with_name(f"{stem.name}.key")
+        for file, content in zip(pair, found, strict=True):
+            write_file(file, content, 0o400, owner=(rights.uid, rights.gid) if rights.switch else None)
+        pairs[host.name] = pair
+    return pairs
+
+
+def keep_only(site: Site, pairs: Iterable[Pairs]) -> None:
+    """Remove the copies that none of these have."""
+    kept = {file for each in pairs for pair in each.values() for file in pair}
+    if site.tls_directory.is_dir():
+        for file in site.tls_directory.iterdir():
+            if file not in kept:
+                file.unlink()
+
+
+def _read(host: Host) -> tuple[bytes, bytes] | None:
+    if host.certificate is None or host.key is None:
+        return None
+    return read_pem(host.certificate, secret=False), read_pem(host.key, secret=True)
+
+
+def _make_folder(folder: Path, rights: Privileges) -> None:
+    folder.mkdir(mode=0o750, exist_ok=True)
+    folder.chmod(0o750)
+    if rights.switch:
+        os.chown(folder, -1, rights.gid)

@@ -1,0 +1,229 @@
+"""Certificates and keys of hosts: may others read the key, do the two belong together, for which names, until when.
+
+The files are PEM. Whether key and certificate fit is asked of OpenSSL through `ssl`, what a certificate says of the
+program `openssl`; both are only loaded or started where a host has a certificate. Also makes self-signed ones for
+development.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from framework.site.problems import Level
+
+MAX_PEM_BYTES: Final = 256 * 1024
+OPENSSL_SECONDS: Final = 10.0
+SOON_DAYS: Final = 21
+"""Days before its end from which on a certificate is warned of."""
+SELF_SIGNED_DAYS: Final = 365
+
+
+class CertificateError(Exception):
+    """A certificate or key cannot be used; the text names the file, `hint` what to do."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One finding about the files of one host; `key` is "certificate" or "key"."""
+
+    key: str
+    reason: str
+    hint: str = ""
+    level: Level = "error"
+
+
+def read_pem(file: Path, *, secret: bool) -> bytes:
+    """The content of a certificate or key. Raises CertificateError; also for a `secret` that others can read.
+
+    Links are followed: where certificates are renewed by themselves, a link leads to the newest.
+    """
+    try:
+        number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise CertificateError(f"{file}: {error.strerror}") from None
+    with open(number, "rb") as stream:
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode):
+            raise CertificateError(f"{file} is not a file")
+        if secret:
+            _check_secret(file, status)
+        content = stream.read(MAX_PEM_BYTES + 1)
+    if len(content) > MAX_PEM_BYTES:
+        raise CertificateError(f"{file} is larger than {MAX_PEM_BYTES // 1024} KiB")
+    return content
+
+
+def _check_secret(file: Path, status: os.stat_result) -> None:
+    """A private key is its owner's alone, and that is root or the caller."""
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & stat.S_IRWXO or (mode & stat.S_IRWXG and status.st_gid != 0):
+        raise CertificateError(f"{file} has mode {mode:04o}, so others can read the key", f"chmod 0600 {file}")
+    if status.st_uid not in (0, os.geteuid()):
+        reason = f"{file} belongs to uid {status.st_uid}, who can read and change the key"
+        raise CertificateError(reason, f"chown root {file}")
+
+
+def examine(certificate: Path, key: Path, names: Iterable[str]) -> Iterator[Remark]:
+    """Everything that is wrong with the files of a host of these names; the first error of a kind only."""
+    try:
+        read_pem(certificate, secret=False)
+    except CertificateError as error:
+        yield Remark("certificate", str(error), error.hint)
+        return
+    yield from _examine_key(certificate, key)
+    try:
+        facts = _facts(certificate)
+    except CertificateError as error:
+        yield Remark("certificate", str(error), error.hint)
+        return
+    yield from _examine_dates(certificate, facts)
+    covered = _names_in(facts)
+    missing = [name for name in names if not any(covers(each, name) for each in covered)]
+    if missing:
+        reason = f"{certificate} is not for {', '.join(missing)}, but for {', '.join(covered) or 'no name at all'}"
+        yield Remark("certificate", reason, "browsers refuse it for these names", "warning")
+
+
+def _examine_key(certificate: Path, key: Path) -> Iterator[Remark]:
+    try:
+        read_pem(key, secret=True)
+    except CertificateError as error:
+        if not (os.geteuid() and str(error).endswith(os.strerror(13))):
+            yield Remark("key", str(error), error.hint)
+        else:
+            yield Remark("key", f"{key} can only be looked at by root", "run sitectl check as root", "note")
+        return
+    import ssl
+
+    def password() -> str:
+        raise CertificateError(f"{key} is encrypted, and nobody can type its password", "keep it in clear, mode 0600")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password)
+    except CertificateError as error:
+        yield Remark("key", str(error), error.hint)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            yield Remark("key", f"{key} is not the key of {certificate}", "name the two that belong together")
+        else:
+            what = (error.reason or "no PEM in it").replace("_", " ").lower()
+            yield Remark(
+                "key", f"{certificate} and {key} cannot be used: {what}", "PEM files, the certificate's own first"
+            )
+
+
+def _examine_dates(certificate: Path, facts: str) -> Iterator[Remark]:
+    begin, end = (_date(facts, word) for word in ("notBefore", "notAfter"))
+    now = datetime.now(UTC)
+    if begin is not None and begin > now:
+        yield Remark(
+            "certificate", f"{certificate} is not valid before {begin:%Y-%m-%d %H:%M} UTC", "is the clock right?"
+        )
+    if end is None:
+        return
+    if end <= now:
+        yield Remark("certificate", f"{certificate} has been invalid since {end:%Y-%m-%d %H:%M} UTC", "renew it")
+    elif (end - now).days < SOON_DAYS:
+        yield Remark("certificate", f"{certificate} ends on {end:%Y-%m-%d}", "renew it", "warning")
+
+
+def _date(facts: str, word: str) -> datetime | None:
+    match = re.search(rf"(?m)^{word}=(.*?) GMT$", facts)
+    try:
+        return datetime.strptime(match[1], "%b %d %H:%M:%S %Y").replace(tzinfo=UTC) if match else None
+    except ValueError:
+        return None
+
+
+def _names_in(facts: str) -> list[str]:
+    """The names that a certificate is for (RFC 6125: those of its subjectAltName)."""
+    found = re.findall(r"(?:DNS|IP Address):([^\s,]+)", facts)
+    return [name.lower() for name in found]
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether a name in a certificate is good for a host's name: "*.example.org" for one label more.
+
+    >>> covers("*.example.org", "www.example.org"), covers("*.example.org", "a.b.example.org")
+    (True, False)
+    """
+    if ":" in name:
+        import ipaddress
+
+        try:
+            return ipaddress.ip_address(pattern) == ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+    if pattern.startswith("*.") and not name.startswith("*."):
+        return name.partition(".")[2] == pattern[2:]
+    return pattern == name
+
+
+def _facts(certificate: Path) -> str:
+    command = ["openssl", "x509", "-in", str(certificate), "-noout", "-startdate", "-enddate", "-ext", "subjectAltName"]
+    return _openssl(command, f"{certificate} is no certificate in PEM")
+
+
+def _openssl(command: list[str], complaint: str) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=OPENSSL_SECONDS,
+            check=False,
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        hint = "apt-get install --no-install-recommends openssl"
+        raise CertificateError("the program openssl is not installed", hint) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CertificateError(f"openssl: {error}") from None
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise CertificateError(f"{complaint}: {last[0] if last else f'exit status {done.returncode}'}")
+    return done.stdout.decode(errors="replace")
+
+
+def make_self_signed(certificate: Path, key: Path, names: Iterable[str], days: int = SELF_SIGNED_DAYS) -> None:
+    """A new key (P-256, mode 0600) and a certificate for `names` that it signs itself, for development.
+
+    Neither file may be there. Raises CertificateError.
+    """
+    kinds = [f"{'IP' if _is_address(name) else 'DNS'}:{name.strip('[]')}" for name in names]
+    for file in (certificate, key):
+        if file.exists() or file.is_symlink():
+            raise CertificateError(f"{file} is there already", "remove it first, or name others in the site file")
+        if not file.parent.is_dir():
+            raise CertificateError(f"there is no folder {file.parent}", f"mkdir -p {file.parent}")
+    mask = os.umask(0o077)
+    try:
+        common = kinds[0].partition(":")[2][:64]
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        command += ["-keyout", str(key), "-out", str(certificate), "-days", str(days), "-subj", f"/CN={common}"]
+        command += ["-addext", f"subjectAltName={','.join(kinds)}", "-addext", "extendedKeyUsage=serverAuth"]
+        _openssl(command, "no certificate was made")
+        key.chmod(0o600)
+        certificate.chmod(0o644)
+    except (CertificateError, OSError):
+        for file in (certificate, key):
+            file.unlink(missing_ok=True)
+        raise
+    finally:
+        os.umask(mask)
+
+
+def _is_address(name: str) -> bool:
+    return name.startswith("[") or re.fullmatch(r"[0-9.]+", name) is not None
