@@ -89,7 +89,7 @@ def _show(answer: dict[str, Any], before: dict[str, Any], arguments: argparse.Na
     lines = _table(answer, answer["time"])
     if arguments.workers:
         lines += _workers(answer["parts"])
-    lines += _log(answer)
+    lines += _notes(answer)
     lines += _errors(answer["parts"])
     print((CLEAR if arguments.watch and sys.stdout.isatty() else "") + "\n".join(lines), flush=True)
 
@@ -163,10 +163,15 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _log(answer: dict[str, Any]) -> list[str]:
-    """Where the log goes, and what is not in it."""
-    log = answer["log"]
-    lines = ["", f"log: {log['to']}" + (f", {log['lost']} lines lost" if log["lost"] else "")]
+def _notes(answer: dict[str, Any]) -> list[str]:
+    """What is used of the memory budget; where the log goes, and what is not in it."""
+    log, budget = answer["log"], answer["budget"]
+    lines = [""]
+    if budget is not None:
+        ended = f", {budget['ended']} idle ones ended for it" if budget["ended"] else ""
+        note = f": {budget['note']}" if budget["note"] else ""
+        lines.append(f"memory: {size(budget['used'])} of {size(budget['limit'])} used{ended}{note}")
+    lines += [f"log: {log['to']}" + (f", {log['lost']} lines lost" if log["lost"] else "")]
     for part in answer["parts"]:
         if part["log_dropped"]:
             lines.append(f"  {part['name']}: {part['log_dropped']} lines dropped, more than its log_rate")

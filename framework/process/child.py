@@ -42,6 +42,7 @@ class Child:
         self.name = part.name
         self.generation = 1
         self.socket_name = f"{part.name}.sock"
+        self.idle_look = 0.0  # when to look again whether it has become idle, on the steady clock
         self.was_woken = False  # by a connection; else it is there to show that it can be
         self.health = Health(since=time.time())
         self._output = output

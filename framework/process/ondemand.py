@@ -45,7 +45,6 @@ class OnDemand:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._untried: set[str] = set()
-        self._looks: dict[str, float] = {}  # name → when to look again whether it is idle
         self._numbers = count(1)
 
     def put_to_sleep(self, child: Child) -> bool:
@@ -59,13 +58,13 @@ class OnDemand:
     def next_event(self) -> float | None:
         """When to look next whether one is idle; None while all are asleep."""
         awake = [child for child in self._supervisor.children if child.health.state == "ready"]
-        return min((self._looks.get(child.name, 0.0) for child in awake if self._idle_exit(child)), default=None)
+        return min((child.idle_look for child in awake if self._idle_exit(child)), default=None)
 
     def act(self, now: float) -> None:
         """Send to sleep who has been idle for long enough; start the next that has never been started."""
         for child in list(self._supervisor.children):
             idle_exit = self._idle_exit(child)
-            if idle_exit and child.health.state == "ready" and now >= self._looks.get(child.name, 0.0):
+            if idle_exit and child.health.state == "ready" and now >= child.idle_look:
                 self._consider(child, idle_exit, now)
         if self._untried and self._supervisor.announced:
             self._try_next()
@@ -96,22 +95,25 @@ class OnDemand:
         if idle >= idle_exit or (idle and not asked_for):
             self.send_to_sleep(child)
         else:
-            self._looks[child.name] = now + (max(idle_exit - idle, 0.0) + FIRST_LOOK if asked_for else FIRST_LOOK)
+            child.idle_look = now + (max(idle_exit - idle, 0.0) + FIRST_LOOK if asked_for else FIRST_LOOK)
 
     def send_to_sleep(self, child: Child) -> None:
         """Put one that is asleep in its place; it finishes what it has begun beside that."""
+        self._lie_down(self.replace(child))
+
+    def replace(self, child: Child) -> Child:
+        """Another child in its place, not started yet; this one finishes what it has begun."""
         supervisor = self._supervisor
-        sleeper = supervisor.new_child(child.part)
-        sleeper.generation, sleeper.was_woken = child.generation, True
-        sleeper.health.restarts, sleeper.health.last_error = child.health.restarts, child.health.last_error
-        sleeper.socket_name = f"{child.name}.again{next(self._numbers)}.sock"
-        supervisor.children[supervisor.children.index(child)] = sleeper
+        successor = supervisor.new_child(child.part)
+        successor.generation, successor.was_woken = child.generation, True
+        successor.health.restarts, successor.health.last_error = child.health.restarts, child.health.last_error
+        successor.socket_name = f"{child.name}.again{next(self._numbers)}.sock"
+        supervisor.children[supervisor.children.index(child)] = successor
         supervisor.retire(child, DRAIN_SECONDS)
-        self._lie_down(sleeper)
+        return successor
 
     def _lie_down(self, child: Child) -> None:
         child.health.fell_asleep(time.time())
-        self._looks.pop(child.name, None)
         self._supervisor.listener_of(child)
         self._supervisor.listeners.on_connection(child.name, lambda: self._wake(child))
 
@@ -119,4 +121,5 @@ class OnDemand:
         """A connection waits for it."""
         if child.health.state == "asleep" and not self._supervisor.stopping:
             child.was_woken = True
+            self._supervisor.budget.look(time.monotonic(), always=True)
             self._supervisor.start(child)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from framework.process import control, linux, notify
+from framework.process.budget import Budget
 from framework.process.child import Child
 from framework.process.frontend import accepts, check_port_is_free, graceful_end, write_configuration
 from framework.process.launcher import LaunchError
@@ -67,7 +68,8 @@ class Supervisor:
         self._run_directory = RunDirectory(site)
         self.listeners = Listeners(self._run_directory, self.poller.watch, self.poller.unwatch, self.say)
         self.reloading = Reloading(self, read_again)
-        self._ondemand = OnDemand(self)
+        self.ondemand = OnDemand(self)
+        self.budget = Budget(self)
         self._control: control.Server | None = None
         self._begun = time.monotonic()
         self._since = time.time()
@@ -90,7 +92,7 @@ class Supervisor:
             for child in self.children[1:]:
                 self.listener_of(child)
             for child in reversed(self.children):  # the back ends first: they take longest
-                if not self._ondemand.put_to_sleep(child):
+                if not self.ondemand.put_to_sleep(child):
                     self.start(child)
             self._loop()
         finally:
@@ -121,7 +123,7 @@ class Supervisor:
     def _next_deadline(self) -> float | None:
         times = [child.health.next_event for child in self.children]
         times += [child.health.deadline or None for child in self.everyone() if child not in self.children]
-        times += [self._ondemand.next_event(), self.reloading.next_event()]
+        times += [self.ondemand.next_event(), self.budget.next_event(), self.reloading.next_event()]
         times.append(self._control.next_deadline() if self._control is not None else None)
         if self.output.waiting:
             times.append(time.monotonic() + OUTPUT_INTERVAL)
@@ -150,7 +152,8 @@ class Supervisor:
             self._stop_backends_after_frontend()
         else:
             self._announce()
-            self._ondemand.act(now)
+            self.ondemand.act(now)
+            self.budget.act(now)
 
     @staticmethod
     def _is_starting_frontend(child: Child) -> bool:
@@ -381,6 +384,7 @@ class Supervisor:
             "listen": str(self.site.listen),
             "stopping": self.stopping,
             "log": {"to": self.output.where, "lost": self.output.lost},
+            "budget": self.budget.describe(),
             "parts": [child.describe() for child in self.children],
         }
 

@@ -21,6 +21,8 @@ from framework.site.tables import Findings, Table, nearest
 from framework.site.values import Refused
 
 MAX_FILE_BYTES: Final = 1 << 20
+LEAST_PROCESS: Final = 6 << 20
+"""Bytes that a worker needs at least, without what its application needs."""
 MAX_BACKENDS: Final = 256
 FRONTENDS: Final = ("lighttpd", "nginx")
 DEFAULT_LISTEN: Final = Listen("127.0.0.1", 8080)
@@ -103,6 +105,7 @@ class _Loader:
         self.root.close(_TABLES)
         self._check_backends(backends, hosts, head_values["run_directory"])
         self._check_control(head, head_values["control_group"], backends)
+        self._check_memory(head, head_values["memory"], backends)
         self._check_run_is_apart(head, head_values["run_directory"], hosts, backends)
         self._check_foreign(hosts)
         hosts = reader.with_default(hosts)
@@ -114,6 +117,14 @@ class _Loader:
             foreign=self.foreign,
             remarks=tuple(self.findings.in_file_order()),
         )
+
+    def _check_memory(self, head: Table, memory: int, backends: Mapping[str, Backend]) -> None:
+        least = {"static": lambda each: each.workers, "dynamic": lambda each: each.min_workers}
+        kept = sum(least[each.processes](each) for each in backends.values() if each.processes in least)
+        if 0 < memory < (kept + 1) * LEAST_PROCESS:
+            needed = f"{(kept + 1) * LEAST_PROCESS >> 20} MiB or more"
+            reason = f"is less than the {kept} workers that are always there and the supervisor need"
+            head.refuse("memory", reason, f'{needed}; or processes = "ondemand" for some back ends', "warning")
 
     # -- [site]
 
@@ -152,6 +163,7 @@ class _Loader:
             table.refuse(
                 "control_group", "is the front end's, or root", "name a group of those who look after the site"
             )
+        memory = table.value("memory", (int, str), 0, values.check_memory)
         table.close()
         return {
             "name": name,
@@ -164,6 +176,7 @@ class _Loader:
             "state_directory": state,
             "max_request_size": size,
             "log": log,
+            "memory": memory,
             "control_group": control_group,
             "development": bool(development),
         }

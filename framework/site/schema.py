@@ -188,6 +188,7 @@ class Site:
     foreign           those that are started by somebody else; no name is in both
     max_request_size  bytes of a request's body that the front end accepts; larger ones are answered with 413
     log               where the log goes: "output", "journal" or an absolute path
+    memory            bytes of PSS that all processes of the site may use before idle workers end; 0 for no budget
     control_group     whose members may ask for the status; "" for root alone
     development       True under `sitectl dev`: errors are shown in the browser
     """
@@ -205,6 +206,7 @@ class Site:
     development: bool = False
     max_request_size: int = 16 * 1024 * 1024
     log: str = "output"
+    memory: int = 0
     control_group: str = ""
     also_listen: tuple[Listen, ...] = ()
     foreign: Mapping[str, Foreign] = field(default_factory=dict)

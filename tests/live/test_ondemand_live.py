@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,29 @@ def test_one_that_fails_when_it_is_woken_is_not_started_all_the_time(site: Runni
         site.write_code("appl.py", whole)
     assert site.sitectl("reload", "lazy").returncode == 0
     assert site.text("/lazy/")
+
+
+def test_idle_back_ends_go_to_sleep_before_the_memory_budget_is_exceeded(site: RunningSite) -> None:
+    """All of the site needs more than 30 MiB: whoever is on demand, awake and idle, ends long before its time."""
+    site.backends["lazy"]["idle_exit"] = site.backends["pair"]["idle_exit"] = "1 h"
+    site.site_keys["memory"] = "30 MiB"
+    site.write_site()
+    try:
+        assert site.sitectl("reload").returncode == 0
+        budget = site.status()["budget"]
+        assert (budget["limit"], budget["used"] > 0) == (30 << 20, True)
+        assert site.text("/lazy/")
+        assert site.text("/pair/")  # before it is woken there is room made: lazy sleeps
+        eventually("an idle one has been ended", lambda: site.status()["budget"]["ended"])
+        assert "of 30.0 MiB used" in site.sitectl("status").stdout
+        assert site.text("/lazy/")
+        assert re.search(r"of 30.0 MiB of memory are used: idle back end \w+ ends", site.said())
+        assert site.part("awake")["restarts"] == 0
+    finally:
+        site.backends["lazy"]["idle_exit"] = site.backends["pair"]["idle_exit"] = "1 s"
+        del site.site_keys["memory"]
+        site.write_site()
+        assert site.sitectl("reload").returncode == 0
 
 
 def test_a_site_with_a_sleeper_stops_cleanly(site: RunningSite) -> None:

@@ -132,6 +132,19 @@ def test_processes_on_demand(tmp_path: Path) -> None:
     assert (remark.level, remark.key) == ("warning", "backend.status.min_workers")
 
 
+def test_a_memory_budget_that_cannot_suffice_is_warned_of(tmp_path: Path) -> None:
+    def remarks(size: str, line: str) -> list[str]:
+        folder = tmp_path / size
+        folder.mkdir()
+        text = SMALLEST.replace("[site]\n", f'[site]\nmemory = "{size}"\n') + line
+        (folder / "site.toml").write_text(text)
+        return [remark.key for remark in load(folder / "site.toml").remarks if remark.level == "warning"]
+
+    assert remarks("10 MiB", "\nworkers = 4") == ["site.memory"]
+    assert remarks("64 MiB", "\nworkers = 4") == []
+    assert remarks("8 MiB", '\nprocesses = "ondemand"') == []
+
+
 def test_a_dynamic_number_of_processes(tmp_path: Path) -> None:
     backend = read(tmp_path, 'processes = "dynamic"\nworkers = 4\nmin_workers = 2').backends["status"]
     assert (backend.processes, backend.workers, backend.min_workers, backend.idle_exit) == ("dynamic", 4, 2, 60)
