@@ -185,6 +185,7 @@ class RunningSite:
         self.log = folder / "log"
         self.backends: dict[str, dict[str, Any]] = {}
         self.site_keys: dict[str, Any] = {}
+        self.host_keys: dict[str, Any] = {}
         (folder / "code").mkdir(exist_ok=True)
         (folder / "static").mkdir(exist_ok=True)
         (folder / "static" / "hello.txt").write_text("hello")
@@ -203,6 +204,7 @@ class RunningSite:
     def write_site(self) -> None:
         site = {"name": self.name, "listen": f"127.0.0.1:{self.port}"} | self.site_keys
         host = {"name": "console.localhost", "default": True, "static": "static", "backends": list(self.backends)}
+        host |= self.host_keys
         tables = [("[site]", site), ("[[host]]", host)]
         tables += [(f"[backend.{name}]", keys) for name, keys in self.backends.items()]
         lines = []
