@@ -88,9 +88,12 @@ def _route_problems(site: Site, problems: list[Problem]) -> list[Problem]:
     from framework.process.describe import url_tables
     from framework.process.layout import for_caller
     from framework.site.routes import check_routes
+    from framework.site.shadowed import check_shadowed
 
     findings = findings_of(site)
-    check_routes(url_tables(for_caller(site), names), findings)
+    tables = url_tables(for_caller(site), names)
+    check_shadowed(site, tables, findings)
+    check_routes(tables, findings)
     return findings.in_file_order()
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from framework.frontends.lighttpd import generate, quote
-from framework.site.schema import Backend, Host, Listen, Mount, Site
+from framework.site.schema import Backend, Foreign, Host, Listen, Mount, Site
 
 
 def make_site(host: Host, *, name: str = "unit", run: str = "/run/unit") -> Site:
@@ -104,6 +104,36 @@ def test_nothing_of_a_site_becomes_a_directive(
     assert outside == tokens(generate(make_site(PLAIN)))[0]
     for value in (name, f"/{prefix}", header, home, f"{Path('/srv', static)}/"):
         assert value in strings
+
+
+@given(certificate=ANYTHING, root=ANYTHING, name=ANYTHING)
+def test_nothing_of_tls_redirects_and_foreign_back_ends_becomes_one(certificate: str, root: str, name: str) -> None:
+    assume("\0" not in certificate + root)
+
+    def text_of(name: str, certificate: str, root: str) -> str:
+        host = replace(
+            PLAIN,
+            name=name,
+            certificate=Path("/srv", certificate),
+            key=Path("/srv", certificate),
+            https_redirect=True,
+            redirect_aliases=True,
+            hsts_max_age=1,
+            robots=False,
+            mounts=(*PLAIN.mounts, Mount(PLAIN.name, "/php", "php")),
+        )
+        foreign = {"php": Foreign("php", Path("/run/php.sock"), "/php", Path("/srv", root))}
+        tls = (Listen("127.0.0.1", 8443, True),)
+        return generate(replace(make_site(host), also_listen=tls, foreign=foreign))
+
+    try:
+        text = text_of(name, certificate, root)
+    except ValueError:
+        return
+    outside, strings = tokens(text)
+    assert outside == tokens(text_of(PLAIN.name, "a", "b"))[0]
+    assert str(Path("/srv", certificate)) in strings
+    assert f"{Path('/srv', root)}/" in strings
 
 
 def test_the_same_site_gives_the_same_text() -> None:
