@@ -22,6 +22,8 @@ from servers import Program, Server
 from toolchain import Missing, compile_program, tell
 
 NAME = "frontends"
+TURNS = 4
+"""A round is cut into so many: between short turns the machine changes less than between long ones."""
 TITLES = {"nginx": "behind nginx", "lighttpd": "behind lighttpd"}
 
 _NGINX = """\
@@ -190,8 +192,9 @@ def measure(settings: Settings) -> dict[str, Any]:
             except Missing as error:
                 tell(f"    left out: {error}")
                 missing[kind.name] = str(error)
-        for number in range(settings.rounds):
-            tell(f"  round {number + 1} of {settings.rounds}")
+        turns = settings.rounds * TURNS
+        for number in range(turns):
+            tell(f"  turn {number + 1} of {turns}")
             cases = [(server, front) for server in servers for front in fronts]
             random.Random(number).shuffle(cases)
             for server, front in cases:
@@ -205,7 +208,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def measure_one(program: Path, server: Server, front: FrontEnd, settings: Settings) -> dict[str, Any]:
     """Requests through the front end: what the load generator tells, and the back end's time for one."""
-    timing = ("-w", "0.05", "-t", str(settings.seconds))
+    timing = ("-w", "0.02", "-t", str(settings.seconds / TURNS))
     command = [str(program), *timing, "-c", str(settings.connections), "-p", f"/{server.peer.name}/", front.address]
     found, used = generate(command, server)
     if not found:
@@ -247,7 +250,7 @@ def render(result: dict[str, Any]) -> str:
     settings = result["settings"]
     how = (
         f"{', '.join(result['versions'].values())}; {settings['connections']} HTTP connections, one worker, "
-        f"medians of {settings['rounds']} rounds of {settings['seconds']:g} s"
+        f"medians of {settings['rounds'] * TURNS} turns of {settings['seconds'] / TURNS:g} s"
     )
     return "\n".join([*lines, "", facts(result, how), *notes(result)])
 

@@ -182,7 +182,7 @@ class Request:
 
     @property
     def content_length(self) -> int:
-        """Bytes of the body; BadRequest where the client wrote no number."""
+        """Bytes of the body, 0 where nobody knows them before it is read; BadRequest for what is no number."""
         length: int = self.source.content_length
         if length < -1:
             raise BadRequest("The Content-Length is not a number.")
@@ -231,7 +231,12 @@ class Request:
             length = self.content_length
             if length > limit:
                 too_large("The body", limit)
-            data = self.body.read(length)
+            if self.source.content_length == -1:  # it is streamed, and nobody said how long it is
+                data = self.body.read(limit + 1)
+                if len(data) > limit:
+                    too_large("The body", limit)
+            else:
+                data = self.body.read(length)
             if len(data) < length:
                 raise BadRequest(f"The body ends after {len(data)} of {length} bytes.") from None
             self._data = data
@@ -287,7 +292,7 @@ class Request:
             return
         if kind == "application/x-www-form-urlencoded":
             form = parse_urlencoded(self.data, self.limits.form_fields)
-        elif self.content_length == 0:
+        elif self.content_length == 0 and not self.data:
             form = MultiDict((), "form")
         else:
             raise HTTPError(415, "This address takes a submitted form.")

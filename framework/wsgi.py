@@ -5,22 +5,23 @@ Only what the framework reads of it: `get`, `params`, `environ`, `body`, `conten
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 
 class EnvironSource:
     """One WSGI request (PEP 3333) seen as a native one. `params` leaves out the keys of WSGI itself;
-    `content_length` is -2 where the header is no number."""
+    `content_length` is -2 where the header is no number, -1 where nobody knows it and the input ends with the body."""
 
     __slots__ = ("_body", "content_length", "environ", "get")
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self.environ = environ
         self.get = environ.get
-        length = environ.get("CONTENT_LENGTH") or "0"
+        length = environ.get("CONTENT_LENGTH") or ("-1" if environ.get("wsgi.input_terminated") else "0")
         valid = length.isascii() and length.isdigit() and len(length) <= 18
-        self.content_length = int(length) if valid else -2
+        self.content_length = int(length) if valid else -1 if length == "-1" else -2
         self._body: LimitedInput | None = None
 
     @property
@@ -34,9 +35,10 @@ class EnvironSource:
 
     @property
     def body(self) -> LimitedInput:
-        """`wsgi.input`, cut at `content_length` bytes."""
+        """`wsgi.input`, cut at `content_length` bytes where that is known."""
         if self._body is None:
-            self._body = LimitedInput(self.environ["wsgi.input"], max(self.content_length, 0))
+            length = sys.maxsize if self.content_length == -1 else max(self.content_length, 0)
+            self._body = LimitedInput(self.environ["wsgi.input"], length)
         return self._body
 
     def write_error(self, text: str) -> None:

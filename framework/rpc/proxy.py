@@ -123,7 +123,10 @@ class Proxy:
         length = request.content_length
         if length > self.limits.body_bytes:
             too_large("The call", self.limits.body_bytes)
-        body = source.body.read(length)
+        unknown = source.content_length == -1  # it is streamed, and nobody said how long it is
+        body = source.body.read(self.limits.body_bytes + 1 if unknown else length)
+        if len(body) > self.limits.body_bytes:
+            too_large("The call", self.limits.body_bytes)
         if len(body) < length:
             raise HTTPError(400, f"The body ends after {len(body)} of {length} bytes.")
         session = self._session

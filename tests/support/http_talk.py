@@ -34,6 +34,7 @@ class Talk:
 
     def __init__(self, port: int, timeout: float = 30.0) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else a body waits for the ACK of its head
         self._responses: list[HTTPResponse] = []
 
     def __enter__(self) -> Talk:

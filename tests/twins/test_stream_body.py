@@ -17,6 +17,9 @@ from loop_thread import LoopThread
 from fastcore.constants import FILTER, RESPONDER
 from fastcore.errors import BodyError, BodyTimeout, BodyTooLong, ClientGone, RequestTimeout
 from fastcore.limits import Limits
+from framework import App
+from framework import Limits as AppLimits
+from framework.rpc import Proxy
 
 
 class Feed:
@@ -489,3 +492,31 @@ def test_stream_of_a_body_that_came_whole(twin, tmp_path):
 
     with LoopThread(twin, application, tmp_path) as loop:
         assert loop.ask(b"whole").body == b"whole"
+
+
+@pytest.mark.parametrize("interface", ["native", "wsgi"])
+def test_application_of_the_framework_reads_a_body_whose_length_nobody_knows(twin, tmp_path, interface):
+    """As a chunked upload comes through Apache: without CONTENT_LENGTH, in pieces."""
+    app = App(
+        [
+            ("/length$", lambda request: f"{len(request.data)}"),
+            ("/form$", lambda request: request.form["b"]),
+            ("/rpc$", Proxy([len])),
+        ],
+        limits=AppLimits(body_bytes=100_000),
+    )
+    application = app if interface == "native" else twin.wsgi.WSGIAdapter(app)
+
+    def ask(loop, path, body, kind=""):
+        parameters = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "CONTENT_TYPE": kind, "HTTP_HOST": "localhost"}
+        with loop.connect() as sock:
+            sock.sendall(wire.begin(1) + wire.params(1, parameters) + wire.stdin(1, body[:5], chunk=3)[:-8])
+            sock.sendall(wire.stdin(1, body[5:], chunk=10_000))
+            return read_answer(sock)
+
+    with LoopThread(twin, application, tmp_path, stream_body=True) as loop:
+        assert ask(loop, "/length", bytes(100_000)).body == b"100000"
+        assert ask(loop, "/length", bytes(100_001)).status == 413
+        assert ask(loop, "/form", b"a=1&b=two", "application/x-www-form-urlencoded").body == b"two"
+        call = b'{"jsonrpc": "2.0", "id": 1, "method": "len", "params": ["four"]}'
+        assert b'"result":4' in ask(loop, "/rpc", call, "application/json").body

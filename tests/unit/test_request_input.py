@@ -251,6 +251,37 @@ def test_a_wsgi_request_has_no_bytes_of_the_next_one() -> None:
     assert source.body.read() == b""
 
 
+def without_length(body: bytes, **more: Any) -> Request:
+    """A WSGI request whose body came in chunks, as a server that streams it hands it on."""
+    environ = {"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True, **more}
+    return Request(EnvironSource(environ))
+
+
+def test_a_wsgi_body_whose_length_nobody_knows_is_read_to_its_end() -> None:
+    form = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    assert without_length(b"abc" * 1000).data == b"abc" * 1000
+    assert without_length(b"abc").body.read() == b"abc"
+    assert without_length(b'{"a": 1}', CONTENT_TYPE="application/json").json == {"a": 1}
+    assert without_length(b"a=1&b=2", **form).form["b"] == "2"
+    assert without_length(b"", CONTENT_LENGTH="").form.pairs() == ()
+    assert without_length(b"").data == b""
+    with pytest.raises(HTTPError, match="submitted form"):
+        without_length(b"something").form.pairs()
+
+
+def test_a_wsgi_body_without_a_length_has_the_limit_of_any_other() -> None:
+    app = App([], limits=Limits(body_bytes=10))
+    assert len(Request(without_length(b"x" * 10).source, app).data) == 10
+    with pytest.raises(HTTPError) as caught:
+        _ = Request(without_length(b"x" * 11).source, app).data
+    assert caught.value.status == 413
+
+
+def test_a_wsgi_server_that_does_not_end_its_input_is_not_waited_for() -> None:
+    request = Request(EnvironSource({"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"of the next request")}))
+    assert (request.content_length, request.data) == (0, b"")
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "1"])
 def test_limits_are_positive_integers(value: Any) -> None:
     with pytest.raises(ValueError, match=r"Limits\.files"):
