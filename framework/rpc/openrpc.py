@@ -23,20 +23,16 @@ _STREAMS = (AsyncGenerator, AsyncIterator, AsyncIterable, Generator, Iterator)
 _TEXT = ("pathlib", "pathlib._local", "ipaddress", "zoneinfo")
 
 
-def make_document(functions: Mapping[str, RemoteFunction], version: str, url: str = "") -> dict[str, Any]:
-    """The document for these functions, at this absolute URL.
+def make_document(functions: Mapping[str, RemoteFunction], version: str) -> dict[str, Any]:
+    """The document for these functions, without the address of a server.
 
     Example: ``make_document(proxy.functions, proxy.version)["methods"][0]["name"] == "disks"``.
     """
     schemas = _Schemas()
     methods = [_method(schemas, function) for function in functions.values()]
     info = {"title": "Remote functions", "version": version}
-    document: dict[str, Any] = {"openrpc": OPENRPC_VERSION, "info": info}
-    if url:
-        document["servers"] = [{"name": "This address", "url": url}]
-    document["methods"] = methods
-    document["components"] = {"schemas": schemas.fill()}
-    return document
+    components = {"schemas": schemas.fill()}
+    return {"openrpc": OPENRPC_VERSION, "info": info, "methods": methods, "components": components}
 
 
 def _method(schemas: _Schemas, function: RemoteFunction) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class Proxy:
         self.__qualname__ = f"Proxy({', '.join(self.functions)})"
         self.__module__ = "framework.rpc"
         self._module: tuple[bytes, str] | None = None
+        self._document: dict[str, Any] | None = None
         self._session: type[Session] | None = None  # imported with the first call
         methods("GET", "POST")(self)
 
@@ -165,9 +166,12 @@ class Proxy:
 
     def _describe(self, request: Request) -> dict[str, Any]:
         """The functions at this address as an OpenRPC document."""
-        from framework.rpc.openrpc import make_document
+        if self._document is None:  # the schemas cost milliseconds
+            from framework.rpc.openrpc import make_document
 
-        return make_document(self.functions, self.version, f"{request.scheme}://{request.host}{request.full_path}")
+            self._document = make_document(self.functions, self.version)
+        url = f"{request.scheme}://{request.host}{request.full_path}"
+        return {**self._document, "servers": [{"name": "This address", "url": url}]}
 
     @property
     def version(self) -> str:
@@ -279,6 +283,17 @@ def is_tagged(content_type: str | None) -> bool:
     return content_type is not None and "values=tagged" in content_type.lower().replace(" ", "").split(";")[1:]
 
 
+def host_and_port(request: Request) -> str:
+    """The request's host with the server's port where the front end has left that out.
+
+    Debian's nginx does (its fastcgi_params): there a page's own Origin has a port, and its Host has none.
+    """
+    host = request.host
+    if ":" in host.rpartition("]")[2]:
+        return host
+    return f"{host}:{request.source.get('SERVER_PORT') or ''}"
+
+
 def check_secret(secret: str) -> str:
     """A session's token, if it can be a header's value and is no empty or guessable one; else ValueError."""
     if type(secret) is not str or not 16 <= len(secret) <= 1000 or not secret.isascii() or not secret.isprintable():
@@ -306,5 +321,5 @@ def check_origin(request: Request) -> None:
         if origin == "https://" + host or (origin == "http://" + host and request.scheme == "http"):
             return  # PERF: what browsers send; the App has looked at the host
         scheme, _, authority = origin.lower().partition("://")
-        if authority != request.host or (request.scheme == "https" and scheme != "https"):
+        if authority not in (request.host, host_and_port(request)) or (request.scheme == "https" and scheme != "https"):
             raise HTTPError(403, "Remote calls are taken from pages of this very address only.")

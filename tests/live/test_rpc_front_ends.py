@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import urllib.request
@@ -130,3 +131,73 @@ def test_chromium_calls_and_leaves_a_silent_stream(site: Site) -> None:
         assert bar == [3, 3, "disk 2"]
         page.evaluate(f"async () => (await (await import('/rpc')).default.silent({json.dumps(str(closed))})).next()")
     wait_for(closed)  # with the page
+
+
+CLIENT = """
+async (refused) => {
+  const { default: own, connect, RemoteError } = await import(await (await fetch("/module")).text());
+  const found = { killed: [await own.processes.kill(7), await connect("/own").processes.kill(8)] };
+  const late = (error) => [error instanceof RemoteError, error.type];
+  found.late = await connect(own, { timeout: 100 }).wait().catch(late);
+  const stop = new AbortController();
+  const waiting = connect(own, { signal: stop.signal }).wait().catch((error) => error.name);
+  stop.abort();
+  found.aborted = await waiting;
+  await refused(2);
+  found.labels = await own.labels();
+  await refused(2);
+  found.once = await own.processes.kill(9).catch((error) => [error.type, error.code]);
+  await refused(0);
+  const older = await import("/own?older");
+  const caught = (error) => [error.type, error.outdated, error.message.includes("reload the page")];
+  found.outdated = await older.default.processes.kill("x").catch(caught);
+  found.gone = await older.default.gone().catch(caught);
+  return found;
+}
+"""
+
+
+@pytest.mark.parametrize("site", ["nginx-kept"], indirect=True)
+def test_chromium_times_out_tries_again_and_learns_that_it_is_old(site: Site) -> None:
+    pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    import demo_browser
+
+    if not Path(demo_browser.CHROMIUM).exists():
+        pytest.skip("needs chromium")
+    left = 0
+    posted: list[str] = []
+
+    def between(route: Any) -> None:
+        """A front end that answers 502 so many times, and serves a module of other functions as /own?older."""
+        nonlocal left
+        if route.request.url.endswith("older"):
+            answer = route.fetch()
+            text = re.sub(r'"version":"[0-9a-f]+"', '"version":"0"', answer.text()).replace('["wait"', '["gone","wait"')
+            return route.fulfill(response=answer, body=text)
+        if route.request.method == "POST":
+            posted.append(json.loads(route.request.post_data)["method"])
+            if left:
+                left -= 1
+                return route.fulfill(status=502, body="no back end")
+        return route.continue_()
+
+    def refuse(count: int) -> None:
+        nonlocal left
+        left = count
+
+    with demo_browser.chromium() as browser, demo_browser.page_of(browser, expected="/own") as page:
+        page.goto(f"http://127.0.0.1:{site.port}/")
+        page.expose_function("refused", refuse)
+        page.route("**/own*", between)
+        found = page.evaluate(f"() => ({CLIENT.strip()})(window.refused)")
+    assert found == {
+        "killed": ["killed 7", "killed 8"],
+        "late": [True, "TimeoutError"],
+        "aborted": "AbortError",
+        "labels": ["data"],
+        "once": ["HTTPError", 502],
+        "outdated": ["InvalidParams", True, True],
+        "gone": ["MethodNotFound", True, True],
+    }
+    assert posted.count("labels") == 3
+    assert posted.count("processes.kill") == 4

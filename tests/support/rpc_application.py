@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from framework import App, Request, Response
-from framework.rpc import Progress, Proxy
+from framework.rpc import Progress, Proxy, remote
 
 
 def echo(value: Any) -> Any:
@@ -54,10 +54,38 @@ def copy(disks: int) -> Iterator[Progress]:
     return f"{disks} disks"  # type: ignore[return-value]
 
 
+async def wait() -> None:
+    """Until nobody waits for it any more."""
+    await asyncio.Event().wait()
+
+
+@remote(safe=True)
+def labels() -> list[str]:
+    return ["data"]
+
+
+class Processes:
+    def kill(self, pid: int) -> str:
+        return f"killed {pid}"
+
+
+def module(request: Request) -> str:
+    """The address of the module with its version in it."""
+    return own.module_url(request)
+
+
 def page(request: Request) -> Response:
     response = Response.text("<!DOCTYPE html><title>Calls</title><link rel='icon' href='data:,'/><progress></progress>")
     response.set_header("Content-Type", "text/html; charset=utf-8")
     return response
 
 
-app = App([("/$", page), ("/rpc$", Proxy([echo, silent, ticks, copy, idle, still_open]))])
+own = Proxy({"wait": wait, "labels": labels, "processes": Processes()})
+app = App(
+    [
+        ("/$", page),
+        ("/rpc$", Proxy([echo, silent, ticks, copy, idle, still_open])),
+        ("/own$", own),
+        ("/module$", module),
+    ]
+)

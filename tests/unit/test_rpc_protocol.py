@@ -350,6 +350,15 @@ def test_only_json_is_taken(post: Call, content_type: str | None) -> None:
         ({"Origin": "https://console.localhost"}, {}, 200),  # a proxy in front ended the TLS
         ({"Origin": "http://console.localhost"}, {"REQUEST_SCHEME": "https"}, 403),
         ({"Origin": "http://console.localhost:8080"}, {}, 403),
+        (
+            {"Origin": "http://console.localhost:8080"},
+            {"SERVER_PORT": "8080"},
+            200,
+        ),  # the front end left it out of Host
+        ({"Origin": "http://console.localhost:8081"}, {"SERVER_PORT": "8080"}, 403),
+        ({"Origin": "http://console.localhost:8080"}, {"host": "console.localhost:81", "SERVER_PORT": "8080"}, 403),
+        ({"Origin": "http://evil.example:8080"}, {"SERVER_PORT": "8080"}, 403),
+        ({"Origin": "http://[::1]:8080"}, {"host": "[::1]", "SERVER_PORT": "8080"}, 200),
         ({"Origin": "http://evil.example"}, {}, 403),
         ({"Origin": "http://console.localhost.evil.example"}, {}, 403),
         ({"Origin": "null"}, {}, 403),
