@@ -59,11 +59,10 @@ def main(seconds: float) -> int:
         took += time.monotonic() - begun
         rounds += 1
         lock.close()
+        where = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+        DOCUMENT.write_text(TEXT.format(seconds=took, rounds=rounds, machine=where, table=table_of(rows)))
         time.sleep(1)
-    table = table_of(rows)
-    print(f"\n{table}\nleft on the machine: {', '.join(left) or 'nothing'}")
-    where = f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
-    DOCUMENT.write_text(TEXT.format(seconds=took, rounds=rounds, machine=where, table=table))
+    print(f"\n{table_of(rows)}\nleft on the machine: {', '.join(left) or 'nothing'}")
     bad = [name for name, row in rows.items() if row.left or (row.others and name not in FAIL_OTHERS)]
     print(f"not as it should be: {', '.join(bad)}" if bad or left else "all is as it should be")
     return 1 if bad or left else 0
