@@ -48,6 +48,8 @@ def serve(
     on_ready: Callable[[], None] | None = None,
     on_stop: Callable[[], None] | None = None,
     heartbeat: tuple[float, Callable[[], object]] | None = None,
+    on_worker: Callable[[int], None] | None = None,
+    on_worker_end: Callable[[int], None] | None = None,
     min_workers: int = 0,
     idle_exit: float = 60.0,
     log: Log = stderr_log,
@@ -86,6 +88,8 @@ def serve(
         min_workers: with 1 or more there are only so many workers while there is no more to do; `workers` is the most
             there ever are. 0 for always `workers`.
         idle_exit: seconds without a request after which a worker beyond `min_workers` ends.
+        on_worker: called first in each worker that is forked, with its number: the lowest that no other one has.
+        on_worker_end: called in the parent when that one has ended.
         log: takes one text without a newline.
         max_requests: a worker that has answered about so many, up to a tenth fewer, is replaced; 0 for never. There is
             a parent process then, even with one worker.
@@ -167,6 +171,8 @@ def serve(
         make_page = implementation.scoreboard.Page
 
     def work(lifeline: int = -1, number: int = 0) -> int:
+        if on_worker is not None and lifeline >= 0:
+            on_worker(number)
         application, counters = _counted(native, max_requests, max_memory, log)
         if scoreboard >= 0:
             page = options["scoreboard"] = make_page(scoreboard, number, time.monotonic())
@@ -180,6 +186,8 @@ def serve(
     def on_end(number: int) -> None:
         if scoreboard >= 0:
             clear(scoreboard, number)
+        if on_worker_end is not None:
+            on_worker_end(number)
 
     owned: OwnedPath | None = None
     # Who sees the socket may send a signal: it has to wait until somebody heeds it.

@@ -21,6 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from framework.process import notify
+from framework.process.outputs import WorkerOutputs
 from framework.process.spec import MAX_SPEC_BYTES, MAX_TABLE_BYTES, Spec, SpecError, parse
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
 
     listener = _listener() if bind is None else bind
     every = _watchdog()
+    outputs = None if spec.output_fd is None else WorkerOutputs(spec.output_fd, spec.workers)
     _keep_from_application(spec)
     _configure_logging(spec)
     application = load_application(spec)
@@ -179,6 +181,8 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
             on_ready=say_ready,
             on_stop=say_stopping,
             heartbeat=(every, say_alive) if every else None,
+            on_worker=outputs.take if outputs is not None else None,
+            on_worker_end=outputs.end if outputs is not None else None,
             scoreboard=-1 if spec.scoreboard_fd is None else spec.scoreboard_fd,
         )
     except ListenerError as error:

@@ -50,6 +50,7 @@ class Child:
         self._unwatch = unwatch
         self._buffers: dict[int, LineBuffer] = {}
         self._rate = RateLimit(time.monotonic(), part.log_rate)
+        self._who: dict[int, str] = {}  # "status", or "status/0" for a worker
         self._usual: dict[int, str] = {}  # levels of the streams, and of the line before
         self._levels: dict[int, str] = {}
         self._receiver: Receiver | None = None
@@ -65,9 +66,24 @@ class Child:
         started = start(launch)
         self.health.started(started.pid, time.monotonic(), time.time())
         for number, level in ((started.output, "info"), (started.errors, "warning")):
-            self._buffers[number] = LineBuffer()
-            self._usual[number] = self._levels[number] = level
-            self._watch(number, partial(self._read_output, number))
+            self._watch_output(number, self.name, level)
+
+    def open_outputs(self, workers: int) -> list[int]:
+        """Make the pipes for what each of so many workers prints, two for each; returns the ends for the child."""
+        ends = []
+        for worker in range(workers):
+            for level in ("info", "warning"):
+                reader, writer = os.pipe()
+                os.set_blocking(reader, False)
+                self._watch_output(reader, f"{self.name}/{worker}", level)
+                ends.append(writer)
+        return ends
+
+    def _watch_output(self, number: int, name: str, level: str) -> None:
+        self._buffers[number] = LineBuffer()
+        self._who[number] = name
+        self._usual[number] = self._levels[number] = level
+        self._watch(number, partial(self._read_output, number))
 
     def open_notify(self, path: Path) -> str:
         """Make the socket for its messages; returns the value of NOTIFY_SOCKET."""
@@ -163,7 +179,7 @@ class Child:
         if self._rate.take(time.monotonic()):
             self._tell_dropped()
             self.health.lines.append(text)
-            self._output.write(self.name, self.health.pid, text, level)
+            self._output.write(self._who[number], self.health.pid, text, level)
 
     def _tell_dropped(self) -> None:
         dropped = self._rate.take_dropped()

@@ -23,7 +23,7 @@ __all__ = ["Launch", "LaunchError", "Started", "sealed_file", "start"]
 FIRST_LISTEN_FD = 3
 """Where sd_listen_fds(3) begins to count."""
 
-SAFE_FD = 100
+SAFE_FD = 200
 """Descriptors are moved above this number first, so that none is overwritten while they are put into place."""
 
 LAUNCH_TIMEOUT = 15.0

@@ -27,6 +27,9 @@ and told."""
 MAX_QUEUED_BYTES = 1 << 20
 """Output that waits for a slow reader; what comes on top is counted and told when the reader is back."""
 
+END_OF_WRITER = b"\0"
+"""What the parent of a worker writes for it, with an end of line, when it has ended: the next one begins a new line."""
+
 _WORDS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "critical"}
 _PREFIX = re.compile(r"<([0-7])>")
 
@@ -60,7 +63,10 @@ def level_of(line: str, usual: str, before: str) -> tuple[str, str]:
 
 
 class LineBuffer:
-    """Bytes in, whole lines out. Holds at most MAX_LINE_BYTES, whatever comes in."""
+    """Bytes in, whole lines out. Holds at most MAX_LINE_BYTES, whatever comes in.
+
+    A line that ends with END_OF_WRITER is what a worker left that ended within it; alone it is none at all.
+    """
 
     __slots__ = ("_cut", "_partial")
 
@@ -74,7 +80,9 @@ class LineBuffer:
         lines = []
         for piece in whole:
             self._add(piece)
-            lines.append(self._take())
+            if self._partial != END_OF_WRITER:
+                lines.append(self._take())
+            self._partial = b""
         self._add(rest)
         return lines
 
@@ -88,7 +96,9 @@ class LineBuffer:
         self._cut += max(0, len(piece) - room)
 
     def _take(self) -> str:
-        text = printable(self._partial.removesuffix(b"\r").decode("utf-8", "backslashreplace"))
+        text = printable(
+            self._partial.removesuffix(END_OF_WRITER).removesuffix(b"\r").decode("utf-8", "backslashreplace")
+        )
         if self._cut:
             text += f" … ({self._cut} bytes cut)"
         self._partial, self._cut = b"", 0

@@ -32,6 +32,9 @@ __all__ = ["Part", "PartsError", "parts_of"]
 
 URLS_FD = FIRST_LISTEN_FD + 1
 SCOREBOARD_FD = FIRST_LISTEN_FD + 2
+OUTPUT_FD = FIRST_LISTEN_FD + 3
+SPARE_FILES = 64
+"""Of its limit of open files that a back end keeps beside the descriptors for what its workers print."""
 PROGRAM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PRIVILEGED_PORTS = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
@@ -67,6 +70,16 @@ class Part:
         """What `launcher.start` takes; `extra` are variables that differ from start to start."""
         variables = environment(self.privileges, home=self.directory, extra={**self.variables, **extra})
         return Launch(self.argv, variables, self.privileges, self.directory, self.view, descriptors, listeners)
+
+
+def outputs_of(backend: Backend, privileges: Privileges) -> int:
+    """For how many workers a back end gets descriptors of their own to print to, so that no line cuts another's.
+
+    None where it serves by itself, or where they would take too many of the files that it may open.
+    """
+    has_workers = backend.workers > 1 or backend.max_requests or backend.max_memory
+    limit = dict(privileges.limits).get(resource.RLIMIT_NOFILE, 0)
+    return backend.workers if has_workers and limit >= SPARE_FILES + 2 * backend.workers else 0
 
 
 def parts_of(site: Site) -> list[Part]:

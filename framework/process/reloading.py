@@ -169,7 +169,7 @@ class Reloading:
         if answer["ok"]:
             supervisor.say(f"reloaded: generation {self._generation} of {', '.join(reload.incoming)} serves")
         else:
-            supervisor.say(f"not reloaded, the running generation stays: {answer['error']}")
+            supervisor.say(f"not reloaded, the running generation stays: {answer['error']}", "error")
         if not supervisor.stopping:
             notify.send("READY=1")
         supervisor.settle(answer)

@@ -33,6 +33,7 @@ def spec_of(
     allow_uids: Iterable[int] | None = None,
     urls_fd: int | None = None,
     scoreboard_fd: int | None = None,
+    output_fd: int | None = None,
     privileges: Mapping[str, Any] | None = None,
     confinement: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def spec_of(
     allow_uids     users who may connect to its socket; None for all whom the socket's mode lets in
     urls_fd        the descriptor on which it writes its URL table; None where nobody reads one
     scoreboard_fd  the descriptor of the memory in which its workers tell what they do; None where nobody looks
+    output_fd      the first of the descriptors for what its workers print, two for each; None where all share 1 and 2
     privileges     what it must prove before it imports the application (`Privileges.to_spec()`)
     confinement    what it closes by itself before that, where nobody did it before exec (`units.confinement_of`)
 
@@ -72,6 +74,7 @@ def spec_of(
         "max_requests": declared.max_requests,
         "urls_fd": urls_fd,
         "scoreboard_fd": scoreboard_fd,
+        "output_fd": output_fd,
         "privileges": dict(privileges) if privileges is not None else None,
         "confinement": dict(confinement) if confinement is not None else None,
     }
@@ -101,6 +104,7 @@ class Spec:
     max_requests: int
     urls_fd: int | None
     scoreboard_fd: int | None
+    output_fd: int | None
     privileges: Mapping[str, Any] | None
     confinement: Mapping[str, Any] | None
 
@@ -138,6 +142,7 @@ def parse(data: bytes) -> Spec:
         max_requests=_get(raw, "max_requests", int),
         urls_fd=_get_optional(raw, "urls_fd", int),
         scoreboard_fd=_get_optional(raw, "scoreboard_fd", int),
+        output_fd=_get_optional(raw, "output_fd", int),
         privileges=_get_optional(raw, "privileges", dict),
         confinement=_get_optional(raw, "confinement", dict),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from framework.process.child import Child
 from framework.process.credentials import place as place_credentials
 from framework.process.launcher import FIRST_LISTEN_FD, sealed_file
-from framework.process.parts import SCOREBOARD_FD, URLS_FD
+from framework.process.parts import OUTPUT_FD, SCOREBOARD_FD, URLS_FD, outputs_of
 from framework.process.privileges import Privileges
 from framework.process.runfiles import notify_directory
 from framework.process.spec import spec_of
@@ -35,17 +35,21 @@ def start_backend(child: Child, site: Site, listener: socket.socket, frontend: P
         folder = place_credentials(site, backend, child.part.privileges)
         variables["CREDENTIALS_DIRECTORY"] = str(folder)
     with ExitStack() as ours:
-        spec = _seal_spec(child, site, frontend)
+        outputs = child.open_outputs(outputs_of(backend, child.part.privileges))
+        for number in outputs:
+            ours.callback(os.close, number)
+        spec = _seal_spec(child, site, frontend, OUTPUT_FD if outputs else None)
         ours.callback(os.close, spec)
         table_end = child.expect_table(table)
         ours.callback(os.close, table_end)
         descriptors = {0: spec, FIRST_LISTEN_FD: listener.fileno(), URLS_FD: table_end}
         descriptors[SCOREBOARD_FD] = child.open_scoreboard(backend.workers)
+        descriptors |= {OUTPUT_FD + index: number for index, number in enumerate(outputs)}
         child.start(child.part.launch(descriptors, (child.name,), variables))
 
 
-def _seal_spec(child: Child, site: Site, frontend: Privileges) -> int:
+def _seal_spec(child: Child, site: Site, frontend: Privileges, output_fd: int | None) -> int:
     privileges = child.part.privileges.to_spec()
-    numbers: dict[str, Any] = {"urls_fd": URLS_FD, "scoreboard_fd": SCOREBOARD_FD}
+    numbers: dict[str, Any] = {"urls_fd": URLS_FD, "scoreboard_fd": SCOREBOARD_FD, "output_fd": output_fd}
     spec = spec_of(site, child.name, allow_uids=(frontend.uid, os.geteuid()), privileges=privileges, **numbers)
     return sealed_file("spec", json.dumps(spec).encode())

@@ -99,9 +99,9 @@ class Supervisor:
             self._end_all()
         return 0
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, level: str = "info") -> None:
         """A line of the supervisor's own."""
-        self.output.write("supervisor", os.getpid(), text)
+        self.output.write("supervisor", os.getpid(), text, level)
 
     # ---- the loop
 
@@ -163,7 +163,7 @@ class Supervisor:
         what = "was not ready in time" if child.health.state == "starting" else "did not end in time"
         if child.health.state == "starting":
             child.health.complaint = what
-        self.say(f"{child.name} {what}: it is killed")
+        self.say(f"{child.name} {what}: it is killed", "error")
         child.health.deadline = 0.0
         child.kill()
 
@@ -238,7 +238,7 @@ class Supervisor:
         now = time.monotonic()
         delay = child.health.ended(status, now, time.time())
         rest = f"it rests for {delay:g} s" if child.health.state == "failed" else f"starts again in {delay:g} s"
-        self.say(f"{child.part.kind} {child.name}: {child.health.last_error}; {rest}")
+        self.say(f"{child.part.kind} {child.name}: {child.health.last_error}; {rest}", "error")
         if child.health.state == "failed" and not self.reloading.replaces(child):
             self.listeners.close(child.name)
 
@@ -338,7 +338,7 @@ class Supervisor:
     def _end_leftovers(self) -> None:
         ended = self._run_directory.children.end_leftovers()
         if ended:
-            self.say(f"ended what a supervisor that was killed left: {', '.join(map(str, ended))}")
+            self.say(f"ended what a supervisor that was killed left: {', '.join(map(str, ended))}", "warning")
 
     def _hang_up(self) -> None:
         """SIGHUP: to a daemon the order to reload; where there is a terminal, the word that it is gone."""
@@ -347,7 +347,7 @@ class Supervisor:
             return
         answer = self.reloading.begin(())
         if not answer["ok"]:
-            self.say(f"SIGHUP: not reloaded: {answer['error']}")
+            self.say(f"SIGHUP: not reloaded: {answer['error']}", "error")
 
     def settle(self, answer: dict[str, Any]) -> None:
         """Tell those who wait how the reload has ended."""

@@ -43,6 +43,7 @@ def check_site(site: Site) -> list[Problem]:
     for listen in site.addresses:
         _check_listen(site, listen, findings)
     _check_control_group(site, findings)
+    _check_log(site, findings)
     _check_directories(site, findings)
     frontend = _check_account(site.frontend_user, site.frontend_group, findings, ("site",), "site.frontend_")
     for index, host in enumerate(site.hosts):
@@ -97,6 +98,18 @@ def _check_control_group(site: Site, findings: Findings) -> None:
     if site.control_group and not access.group_exists(site.control_group):
         hint = f"groupadd --system {site.control_group}, and usermod -aG {site.control_group} for each member"
         findings.note(("site", "control_group"), "site.control_group", f"there is no group {site.control_group}", hint)
+
+
+def _check_log(site: Site, findings: Findings) -> None:
+    folder = Path(site.log).parent
+    place = (("site", "log"), "site.log")
+    if not site.log.startswith("/"):
+        return
+    if not folder.is_dir():
+        findings.note(*place, f"there is no folder {folder}", f"mkdir {folder}, or choose another place")
+    elif access.writable_by_others(folder):
+        reason = f"everybody may write to {folder}, and so keep the log from being opened"
+        findings.note(*place, reason, "choose a folder that belongs to root, such as /var/log", "warning")
 
 
 def _check_listen(site: Site, listen: Listen, findings: Findings) -> None:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users, so
 
 GROUP = "adm"
 NOBODY = 65534
+LAST_WORDS = b"import os\nos.write(2, b'last words'); os._exit(3)"
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,9 @@ def test_it_says_where_the_log_goes(site: RunningSite) -> None:
 def test_lines_of_workers_that_print_at_once_are_whole_and_all_there(site: RunningSite) -> None:
     """Two workers and both streams, in pieces that end anywhere."""
     code = """
-import os, sys
+import os, sys, time
 name = str(os.getpid()) + "-" + MARK + "-"
+time.sleep(0.5)
 for number in range(400):
     text = (name + str(number) + "-" + "y" * 300 + "\\n").encode()
     for stream in (1, 2):
@@ -88,20 +90,17 @@ said = os.getpid()
     for thread in threads:
         thread.join()
     assert len(answers) == 4
-    whole = re.compile(r"^\S+ \S+ (?:info   |warning) one\[\d+\] \d+-[abcd]-(\d+)-y{300}$", re.MULTILINE)
-
-    def all_there() -> bool:
-        return len(whole.findall(log_of(site).read_text())) == 4 * 400 * 2
-
-    # Both workers share the pipes of their back end: a line that is written in two pieces may be cut by another's. What
-    # is whole when it is written (up to PIPE_BUF bytes) stays whole; so each writes its own with one call below.
-    if len({*answers}) == 1:
-        eventually("all lines are there", all_there)
+    assert len({*answers}) == 2, "only one worker has printed"
+    whole = re.compile(r"^\S+ \S+ (?:info   |warning) one/[01]\[\d+\] \d+-[abcd]-\d+-y{300}$", re.MULTILINE)
+    eventually("all lines are there", lambda: len(whole.findall(log_of(site).read_text())) == 4 * 400 * 2)
+    assert len(re.findall("y{50}", log_of(site).read_text())) == 4 * 400 * 2 * 6
 
 
 def test_a_line_without_an_end_that_is_a_last_word_is_there(site: RunningSite) -> None:
-    assert site.get("/one/run?" + b"import os\nos.write(2, b'last words'); os._exit(3)".hex())[0] in (500, 502)
-    eventually("the last words", lambda: re.search(r"warning one\[\d+\] last words", site.said()))
+    assert site.get("/one/run?" + LAST_WORDS.hex())[0] in (500, 502)
+    site.text("/one/print?next")
+    eventually("the last words", lambda: re.search(r"(?m)warning one/[01]\[\d+\] last words$", site.said()))
+    assert "\\x00" not in site.said()
 
 
 def test_what_is_over_the_rate_is_counted_and_told(site: RunningSite) -> None:

@@ -398,3 +398,13 @@ def test_standard_output_that_is_the_journal_says_how_urgent_and_no_time(monkeyp
     os.close(writer)
     with open(reader, encoding="utf-8") as pipe:
         assert pipe.read() == "<3>status[42] hello\n<6>up\n"
+
+
+# ---- workers
+
+
+def test_a_line_in_which_a_worker_ended_does_not_run_into_the_next_ones() -> None:
+    buffer = LineBuffer()
+    assert buffer.feed(b"last words\0\nnext\n\0\n\0") == ["last words", "next"]
+    assert buffer.feed(b"\n\n") == [""]
+    assert buffer.feed(b"a\0b\n") == ["a\\x00b"]

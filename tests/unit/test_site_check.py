@@ -384,3 +384,17 @@ def test_members_of_the_front_ends_group_are_warned_of(folder: Path) -> None:
     user = pwd.getpwnam(group.gr_mem[0]).pw_name
     site = read(folder, more=f'user = "{user}"', frontend_group=group.gr_name)
     assert any("is a member of" in problem.reason for problem in findings(site, "backend.status.user", "warning"))
+
+
+def test_a_log_without_a_folder_and_a_group_that_is_not_there_are_told(folder: Path) -> None:
+    site = read(folder, log=f"{folder}/none/x.log", control_group="zzz-none")
+    (log,) = findings(site, "site.log", "error")
+    assert log.reason == f"there is no folder {folder}/none"
+    (group,) = findings(site, "site.control_group", "error")
+    assert "groupadd --system zzz-none" in group.hint
+    open_to_all = folder / "all"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    (warning,) = findings(read(folder, log=f"{open_to_all}/x.log"), "site.log")
+    assert warning.level == "warning"
+    assert findings(read(folder, log=f"{folder}/x.log", control_group="daemon2"), "site.log") == []

@@ -478,3 +478,16 @@ def test_any_bytes_are_a_site_or_a_site_error(tmp_path_factory: pytest.TempPathF
     file.write_bytes(content)
     with pytest.raises(SiteError):
         load(file)
+
+
+@pytest.mark.parametrize("log", ["output", "journal", "/var/log/appliance.log"])
+def test_the_log_is_one_of_three_things(tmp_path: Path, log: str) -> None:
+    text = '[site]\nname = "unit"\nlog = "{log}"\n[[host]]\nname = "a.localhost"\nstatic = "static"\n'
+    (tmp_path / "static").mkdir()
+    (tmp_path / "site.toml").write_text(text.format(log=log))
+    assert load(tmp_path).log == log
+    for wrong in ("stdout", "x.log", "/x.log", "/var/log/../x", ""):
+        (tmp_path / "site.toml").write_text(text.format(log=wrong))
+        with pytest.raises(SiteError) as caught:
+            load(tmp_path)
+        assert [problem.key for problem in caught.value.problems] == ["site.log"]
