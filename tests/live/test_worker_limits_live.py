@@ -68,7 +68,7 @@ def test_a_worker_that_cannot_be_stopped_is_replaced_and_the_client_gets_an_erro
     assert site.get(f"/{backend}/never")[0] in (500, 502, 503, 504)
     for _ in range(4):
         assert site.get(f"/{backend}/")[0] == 200
-    eventually("its stack is in the log", lambda: re.search(rf"{backend}\[\d+\] Timeout \(0:00:0", site.said()))
+    eventually("its stack is in the log", lambda: re.search(rf"{backend}(?:/0)?\[\d+\] Timeout \(0:00:0", site.said()))
     pids = {worker["pid"] for worker in site.part(backend)["workers"]}
     assert before.isdigit()
     assert pids
@@ -79,7 +79,7 @@ def test_a_worker_that_has_used_too_much_memory_finishes_and_is_replaced(site: R
     assert site.text("/heavy/") == before
     assert site.text("/heavy/grow?120") == before
     eventually("another worker answers", lambda: site.text("/heavy/") != before)
-    eventually("it is told", lambda: re.search(r"heavy\[\d+\] .* MiB are more than max_memory", site.said()))
+    eventually("it is told", lambda: re.search(r"heavy/0\[\d+\] .* MiB are more than max_memory", site.said()))
     assert site.part("heavy")["restarts"] == 0
 
 
