@@ -18,6 +18,7 @@ ASKED = {
     "framework/process/child.py": "since when a part is in its state, for status",
     "framework/process/development.py": "since when a part is in its state, for its page",
     "framework/process/doctor.py": "when it looked",
+    "framework/site/certificates.py": "whether a certificate is valid",
     "framework/cli/status.py": "how long ago `since` was",
     "framework/cli/dev.py": "when it began",
 }
