@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from framework.process.frontend import FrontendError
     from framework.process.launcher import LaunchError
     from framework.process.layout import for_caller, make_state_directories
+    from framework.process.loading import LoadError, in_child
     from framework.process.logs import Output
     from framework.process.parts import PartsError
     from framework.process.privileges import PrivilegeError
@@ -44,9 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     from framework.process.supervisor import Supervisor
 
     def read() -> Site:
-        return for_caller(load_site(arguments))
+        return in_child(lambda: for_caller(load_site(arguments)))
 
-    site = read()
+    try:
+        site = read()
+    except LoadError as error:
+        print(f"sitectl: {error}", file=sys.stderr)
+        return PROBLEM
     if os.geteuid() != 0:
         make_state_directories(site)
     sys.stdout.flush()

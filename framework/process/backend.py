@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -335,6 +334,8 @@ def _place_of(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
+    import traceback
+
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
     own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames
     return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
@@ -345,6 +346,8 @@ def _is_machinery(filename: str) -> bool:
 
 
 def _detail(error: BaseException) -> str:
+    import traceback
+
     shown = traceback.TracebackException.from_exception(error)
     shown.stack = traceback.StackSummary.from_list(
         [frame for frame in shown.stack if not _is_machinery(frame.filename)]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from framework.process import tls
 from framework.process.launcher import LaunchError, start
+from framework.process.loading import LoadError, in_child
 from framework.process.parts import Part
 from framework.process.runfiles import RunError, kill_session, write_file
 
@@ -107,8 +108,8 @@ class Check:
         try:
             _place_pages(site)
             self._certificates = tls.place(site, part.privileges)
-            text = server.generate(site, certificates=self._certificates)
-        except (PageError, RunError, ValueError) as error:
+            text = in_child(lambda: server.generate(site, certificates=self._certificates))
+        except (LoadError, PageError, RunError, ValueError) as error:
             raise FrontendError(f"{site.file}: {error}") from None
         self._data = text.encode(errors="surrogateescape")
         self._draft = self._file.with_name(f"next-{self._file.name}")

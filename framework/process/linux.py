@@ -107,6 +107,13 @@ def parent_death_signal(signal_number: int) -> None:
     _prctl("prctl(PR_SET_PDEATHSIG)", PR_SET_PDEATHSIG, signal_number)
 
 
+def release_memory() -> None:
+    """Give memory that is free in the process back to the system (malloc_trim(3)); without glibc nothing is done."""
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def become_subreaper() -> None:
     """Make orphaned descendants children of the caller, so that it can end and reap them."""
     _prctl("prctl(PR_SET_CHILD_SUBREAPER)", PR_SET_CHILD_SUBREAPER, 1)

@@ -14,6 +14,7 @@ from framework.process import notify
 from framework.process.child import Child
 from framework.process.frontend import Check, FrontendError, graceful_reload
 from framework.process.launcher import LaunchError
+from framework.process.loading import LoadError
 from framework.process.parts import Part, PartsError
 from framework.process.privileges import PrivilegeError
 from framework.process.reload import Reload, ReloadError, plan
@@ -59,7 +60,7 @@ class Reloading:
 
         try:
             reload = plan(supervisor.site, self._read_again(), names)
-        except (SiteError, PartsError, PrivilegeError, ReloadError, OSError) as error:
+        except (LoadError, SiteError, PartsError, PrivilegeError, ReloadError, OSError) as error:
             return {"ok": False, "error": str(error)}
         notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._generation += 1

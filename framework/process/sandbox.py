@@ -6,7 +6,6 @@ force in the child. Sources: landlock(7), seccomp(2), network_namespaces(7), mou
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -153,6 +152,8 @@ def _present(path: Path) -> tuple[str, ...]:
 
 def loaders() -> tuple[str, ...]:
     """The dynamic loader, which the kernel executes before every program."""
+    import glob
+
     return tuple({os.path.realpath(path) for pattern in LOADERS for path in glob.glob(pattern)})
 
 

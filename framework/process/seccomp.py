@@ -9,7 +9,6 @@ seccomp_rule_add(3).
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import errno
 import os
 import socket

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dataclasses import dataclass
+
     from framework.site.schema import Site
+else:
+    from fastcore.values import dataclass
 
 __all__ = ["MAX_SPEC_BYTES", "MAX_TABLE_BYTES", "Spec", "SpecError", "parse", "spec_of"]
 

@@ -7,6 +7,7 @@ happens. The order of things is in `run`.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -396,6 +397,8 @@ class Supervisor:
         if self.announced or not all(map(_is_settled, self.children)):
             return
         self.announced = True
+        gc.collect()
+        linux.release_memory()  # what the start alone has needed
         seconds = time.monotonic() - self._begun
         for line in summary(self.site, [child.describe() for child in self.children], seconds):
             self.output.line(line)

@@ -8,7 +8,6 @@ reload.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -51,6 +50,8 @@ def place(site: Site, rights: Privileges) -> Pairs:
             continue
         if not pairs:
             _make_folder(site.tls_directory, rights)
+        import hashlib  # and with it OpenSSL's library, which a site without TLS does not need in the supervisor
+
         certificate, key = found
         stem = site.tls_directory / f"{host.name.strip('[]')}-{hashlib.sha256(certificate + key).hexdigest()[:32]}"
         pair = stem.with_name(f"{stem.name}.crt"), stem.with_name(f"{stem.name}.key")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -177,6 +176,8 @@ def _facts(certificate: Path) -> str:
 
 
 def _openssl(command: list[str], complaint: str) -> str:
+    import subprocess
+
     try:
         done = subprocess.run(
             command,

@@ -58,3 +58,6 @@ class SiteError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems: list[Problem] = list(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[SiteError], tuple[list[Problem]]]:
+        return SiteError, (self.problems,)
