@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from framework.frontends.servers import SERVERS, Server
 from framework.site.certificates import CertificateError, examine, make_self_signed
@@ -54,7 +54,7 @@ def validate_configuration(site: Site, server: Server, program: str) -> list[Pro
         file = folder / f"{server.name}.conf"
         try:
             certificates = _usable_certificates(site, folder)
-            places = {"pid_file": folder / "pid", "upload_directory": folder}
+            places: dict[str, Any] = {"pid_file": folder / "pid", "upload_directory": folder}
             file.write_text(server.generate(site, **places, certificates=certificates))
         except (ValueError, CertificateError) as error:
             return [_problem(str(error))]

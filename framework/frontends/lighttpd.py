@@ -42,12 +42,14 @@ def generate(
     pid_file: Path | None = None,
     upload_directory: Path | None = None,
     certificates: Mapping[str, tuple[Path, Path]] | None = None,
+    pages: str = "",
 ) -> str:
     """The complete configuration of `site` for lighttpd.
 
     pid_file          where lighttpd writes its process id (default: ``lighttpd.pid`` in `site.frontend_directory`)
     upload_directory  where it keeps request bodies on their way to a back end (default: `site.frontend_directory`)
     certificates      certificate and key of each host, by name, in the place of those of the site file
+    pages             how the paths of the pages of `framework.frontends.pages` begin (default: `site.pages_directory`)
 
     Both folders must exist and belong to the front end's user when lighttpd starts. Raises ValueError for a value that
     lighttpd's syntax cannot carry; `framework.site.load` lets none through.
@@ -56,6 +58,7 @@ def generate(
     """
     pid_file = pid_file or site.frontend_directory / "lighttpd.pid"
     upload_directory = upload_directory or site.frontend_directory
+    pages = pages or f"{site.pages_directory}/"
     if certificates is None:
         certificates = {host.name: (host.certificate, host.key) for host in site.hosts if host.certificate and host.key}
     sections = [
@@ -65,7 +68,7 @@ def generate(
         _limits(site),
         _requests(),
         _static_defaults(),
-        *(_host(site, host, certificates.get(host.name)) for host in site.hosts),
+        *(_host(site, host, certificates.get(host.name), pages) for host in site.hosts),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
@@ -211,7 +214,7 @@ def _static_defaults() -> list[str]:
     ]
 
 
-def _host(site: Site, host: Host, certificate: tuple[Path, Path] | None) -> list[str]:
+def _host(site: Site, host: Host, certificate: tuple[Path, Path] | None, pages: str) -> list[str]:
     if host.default:
         others = [pattern for other in site.hosts if other is not host for pattern in _name_patterns(site, other)]
         title = f"# {quote(host.name)}: the default, for unknown names too."
@@ -229,29 +232,29 @@ def _host(site: Site, host: Host, certificate: tuple[Path, Path] | None) -> list
         body += ["", *_static(host, host.static)]
     for mount in sorted(host.mounts, key=lambda mount: len(mount.prefix)):
         body += ["", *_mount(site, host, mount)]
-    body += _own_pages(site, host)
+    body += _own_pages(site, host, pages)
     if host.home:
         redirect = [f'url.redirect = ( "" => {quote(host.home)} )', "url.redirect-code = 302"]
         body += ["", *_block('$HTTP["url"] == "/"', redirect)]
     return [title, *_block(condition, [*body, *_redirects(site, host)])]
 
 
-def _own_pages(site: Site, host: Host) -> list[str]:
+def _own_pages(site: Site, host: Host, pages: str) -> list[str]:
     """The pages that come from this host itself."""
     lines = []
     if host.mounts:
-        page = site.pages_directory / unavailable_name(host)
+        page = pages + unavailable_name(host)
         headers = {**host.headers, "Cache-Control": "no-store", "Retry-After": str(RETRY_AFTER)}
         body = [
-            f"alias.url = ( {quote(UNAVAILABLE_URL)} => {quote(str(page))} )",
+            f"alias.url = ( {quote(UNAVAILABLE_URL)} => {quote(page)} )",
             "# (The path of the request that failed may still stand behind this one's.)",
             'static-file.disable-pathinfo = "disable"',
             *_answer_headers(host, headers),
         ]
         lines += ["", "# For a back end that is down.", *_block(f'$HTTP["url"] == {quote(UNAVAILABLE_URL)}', body)]
     if robots_text(site, host):
-        page = site.pages_directory / robots_name(host)
-        body = [f'alias.url = ( "/robots.txt" => {quote(str(page))} )']
+        page = pages + robots_name(host)
+        body = [f'alias.url = ( "/robots.txt" => {quote(page)} )']
         lines += ["", *_block('$HTTP["url"] == "/robots.txt"', body)]
     return lines
 

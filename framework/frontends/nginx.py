@@ -63,12 +63,14 @@ def generate(
     pid_file: Path | None = None,
     upload_directory: Path | None = None,
     certificates: Mapping[str, tuple[Path, Path]] | None = None,
+    pages: str = "",
 ) -> str:
     """The complete configuration of `site` for nginx.
 
     pid_file          where nginx writes its process id (default: ``nginx.pid`` in `site.frontend_directory`)
     upload_directory  where it keeps request bodies on their way to a back end (default: `site.frontend_directory`)
     certificates      certificate and key of each host, by name, in the place of those of the site file
+    pages             how the paths of the pages of `framework.frontends.pages` begin (default: `site.pages_directory`)
 
     Both folders must exist and belong to the front end's user when nginx starts. Raises ValueError for a value that
     nginx's syntax cannot carry; `framework.site.load` lets none through but for text of more than 4000 bytes.
@@ -77,6 +79,7 @@ def generate(
     """
     pid_file = pid_file or site.frontend_directory / "nginx.pid"
     upload_directory = upload_directory or site.frontend_directory
+    pages = pages or f"{site.pages_directory}/"
     if certificates is None:
         certificates = {host.name: (host.certificate, host.key) for host in site.hosts if host.certificate and host.key}
     sections = [
@@ -88,7 +91,7 @@ def generate(
         _params(_PARAMS),
         _static_defaults(),
         *(_upstream(site, name) for name in (*site.backends, *site.foreign)),
-        *(_host(site, index, certificates.get(host.name)) for index, host in enumerate(site.hosts)),
+        *(_host(site, index, certificates.get(host.name), pages) for index, host in enumerate(site.hosts)),
     ]
     inner = "\n\n".join("\n".join(f"    {line}" if line else "" for line in lines) for lines in sections)
     return "\n".join([*_head(site, pid_file), "http {", inner, "}", ""])
@@ -294,7 +297,7 @@ def _upstream(site: Site, backend: str) -> list[str]:
     return [f"# The back end {backend}.", *_block(f"upstream {_upstream_name(site, backend)}", body)]
 
 
-def _host(site: Site, index: int, certificate: tuple[Path, Path] | None) -> list[str]:
+def _host(site: Site, index: int, certificate: tuple[Path, Path] | None, pages: str) -> list[str]:
     host = site.hosts[index]
     title = f"# {quote(host.name)}{': the default, for unknown names too' if host.default else ''}."
     headers = {
@@ -313,7 +316,7 @@ def _host(site: Site, index: int, certificate: tuple[Path, Path] | None) -> list
     ]
     if certificate is None and site.tls_port:
         body += ["# It has no certificate: not by TLS.", "if ($https) { return 421; }"]
-    body += _own_pages(site, host, headers)
+    body += _own_pages(site, host, headers, pages)
     if host.home:
         body += ["", *_block('location = "/"', [f"return 302 {literal(host.home)};"])]
     if host.static is not None and host.static_prefix:
@@ -356,13 +359,13 @@ def _names_pattern(names: Iterable[str]) -> str:
     return rf"^(?:{'|'.join(patterns)})\z"
 
 
-def _own_pages(site: Site, host: Host, headers: Mapping[str, str]) -> list[str]:
+def _own_pages(site: Site, host: Host, headers: Mapping[str, str], pages: str) -> list[str]:
     """The pages that come from this host itself."""
     lines = []
     if host.mounts:
         page = [
             "internal;",
-            f"alias {literal(str(site.pages_directory / unavailable_name(host)))};",
+            f"alias {literal(pages + unavailable_name(host))};",
             "types { }",
             f"default_type {quote(MEDIA_TYPES['.html'])};",
             *_headers({name: value for name, value in headers.items() if name.lower() != "cache-control"}),
@@ -372,7 +375,7 @@ def _own_pages(site: Site, host: Host, headers: Mapping[str, str]) -> list[str]:
         lines += ["", "# For a back end that is down.", f"error_page 502 504 =503 {UNAVAILABLE_URL};"]
         lines += _block(f"location = {quote(UNAVAILABLE_URL)}", page)
     if robots_text(site, host):
-        alias = [f"alias {literal(str(site.pages_directory / robots_name(host)))};"]
+        alias = [f"alias {literal(pages + robots_name(host))};"]
         lines += ["", *_block('location = "/robots.txt"', alias)]
     return lines
 

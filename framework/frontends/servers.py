@@ -50,16 +50,17 @@ class Server:
         pid_file: Path | None = None,
         upload_directory: Path | None = None,
         certificates: Mapping[str, tuple[Path, Path]] | None = None,
+        pages: str = "",
     ) -> str:
         """The configuration of a site; see the module of that name."""
         places = {"pid_file": pid_file, "upload_directory": upload_directory}
         if self.name == "nginx":
             from framework.frontends import nginx
 
-            return nginx.generate(site, **places, certificates=certificates)
+            return nginx.generate(site, **places, certificates=certificates, pages=pages)
         from framework.frontends import lighttpd
 
-        return lighttpd.generate(site, **places, certificates=certificates)
+        return lighttpd.generate(site, **places, certificates=certificates, pages=pages)
 
 
 SERVERS: Final[Mapping[str, Server]] = {

@@ -62,8 +62,31 @@ def units_of(site: Site, folder: str = "/etc/systemd/system") -> dict[str, str]:
     files[f"{site.name}.target"] = _text("the whole site", _target(site, files))
     from framework.frontends.servers import SERVERS
 
-    files[configuration] = SERVERS[site.frontend].generate(site)
+    begin = f"{site.name}-"
+    certificates = {host: (Path(pair[0][1]), Path(pair[1][1])) for host, pair in _credentials(site, name).items()}
+    pages = f"{folder}/{begin}"
+    files[configuration] = SERVERS[site.frontend].generate(site, certificates=certificates, pages=pages)
+    files |= {f"{begin}{page}": content.decode(errors="replace") for page, content in _pages(site)}
     return files | {tables[name]: table for name, table in _tables(site).items()}
+
+
+def _pages(site: Site) -> list[tuple[str, bytes]]:
+    from framework.frontends.pages import PageError, pages_of
+
+    try:
+        return list(pages_of(site))
+    except PageError as error:
+        raise PartsError([str(error)]) from None
+
+
+def _credentials(site: Site, unit: str) -> dict[str, tuple[tuple[Path, str], tuple[Path, str]]]:
+    """Host → certificate and key, each where it is and where systemd puts it for the front end."""
+    found = {}
+    for index, host in enumerate(site.hosts):
+        if host.certificate is not None and host.key is not None:
+            folder = f"/run/credentials/{unit}.service/tls-{index}"
+            found[host.name] = ((host.certificate, f"{folder}.crt"), (host.key, f"{folder}.key"))
+    return found
 
 
 def _tables(site: Site) -> dict[str, str]:
@@ -278,6 +301,8 @@ def _front(site: Site, part: Part, configuration: str) -> dict[str, Lines]:
         *_identity(part),
         *_limits(part),
     ]
+    for pair in _credentials(site, f"{site.name}-{site.frontend}").values():
+        lines += [("LoadCredential", f"{Path(there).name}:{_escaped(str(here))}") for here, there in pair]
     if local is not None:
         lines += [("RuntimeDirectory", _escaped(str(local))), ("RuntimeDirectoryMode", "0700")]
     else:

@@ -210,3 +210,20 @@ def test_a_renewed_certificate_comes_into_use_by_a_reload_and_a_bad_one_does_not
         site.pair[1].write_bytes(kept)
         site.pair[1].chmod(0o600)
     assert site.certificate() == after
+
+
+def test_as_units_systemd_hands_over_certificate_and_key(site: TlsSite) -> None:
+    output = site.folder / "units"
+    output.mkdir()
+    done = site.sitectl("systemd", "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    name = f"{site.name}-{site.site_keys['frontend']}"
+    unit = (output / f"{name}.service").read_text()
+    configuration = (output / f"{name}.conf").read_text()
+    for which, file in zip(("crt", "key"), site.pair, strict=True):
+        assert f"LoadCredential=tls-0.{which}:{file}\n" in unit
+        assert f'"/run/credentials/{name}.service/tls-0.{which}"' in configuration
+        assert str(file) not in configuration
+    page = output / f"{site.name}-unavailable-console.localhost.html"
+    assert f'"{page}"' in configuration
+    assert "Service Unavailable" in page.read_text()
