@@ -11,6 +11,8 @@ from typing import Any
 
 HEARTBEAT = 0.75
 """Seconds without an item after which an empty line is sent: the default of ``Proxy(heartbeat=…)``."""
+SLOTS = 16
+"""Times in a heartbeat at which a worker wakes for its idle streams, however many they are."""
 
 Line = Callable[[Any], bytes]
 
@@ -85,15 +87,20 @@ class _Pulse:
         # opened at once, as by pages after a restart, would else all be due at once, for ever.
         _Pulse._share = (_Pulse._share + 0.618) % 1
         self.last = self.loop.time() - heartbeat * _Pulse._share
-        self.timer = self.loop.call_at(self.last + heartbeat, self._beat)
+        self.timer = self.loop.call_at(self._due(), self._beat)
+
+    def _due(self) -> float:
+        """When the next one is due: a little early, at a time that others share, so that one waking serves many."""
+        latest = self.last + self._heartbeat
+        return latest - latest % (self._heartbeat / SLOTS)
 
     def _beat(self) -> None:
         now = self.loop.time()
-        if now >= self.last + self._heartbeat - 0.001:  # the clock's grain
+        if now >= self._due() - 0.001:  # the clock's grain
             self.last = now
             if self._queue.empty():
                 self._queue.put_nowait(b"\n")
-        self.timer = self.loop.call_at(self.last + self._heartbeat, self._beat)
+        self.timer = self.loop.call_at(self._due(), self._beat)
 
 
 async def _pump(
