@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from examples.gallery.gallery import WIDGETS, build, line_chart_with_names, messages, table
-from framework.xhtml import Document, Element
+from examples.gallery.gallery import WIDGETS, build, line_chart_with_names, messages, new_page, table
+from framework.xhtml import Element
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "xhtml.md"
@@ -44,7 +44,7 @@ def title_of(widget: Callable[[Element], None]) -> str:
 
 def page_of(*widgets: Callable[[Element], None]) -> bytes:
     """A page with one widget alone, or several."""
-    page = Document(title_of(widgets[0]))
+    page = new_page(title_of(widgets[0]))
     page.head.add_theme()
     section = page.body.add("section", id="widget")
     for widget in widgets:
@@ -70,6 +70,7 @@ def picture(browser: Any, data: bytes, selector: str, name: str, *, width: int, 
     """A picture of what a selector finds in a page."""
     context = browser.new_context(viewport={"width": width, "height": 600}, reduced_motion="reduce", **options)
     page = context.new_page()
+    page.route("**/rpc?*", lambda route: route.fulfill(body="", content_type="text/javascript"))
     page.set_content(data.decode())
     page.locator(selector).screenshot(path=PICTURES / name)
     context.close()

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
 from enum import Enum
+from typing import Any
+from urllib.parse import quote
 
+from framework.rpc import Proxy
 from framework.xhtml import Column, Document, Element
 
 HOUR = [30 + 25 * math.sin(i / 6) + 8 * math.sin(i * 1.7) for i in range(60)]
 """An hour of a figure, one value a minute."""
+
+
+ICON = quote('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 2"><circle cx="1" cy="1" r="1"/></svg>')
+"""A picture that needs no file."""
 
 
 class Level(Enum):
@@ -41,6 +48,14 @@ DISKS = [
     Disk("sda2", "/home", 256, 0.87, True),
     Disk("sdb1", "/srv/backup", 2048, 0.08, False),
 ]
+
+
+def restart(service: str) -> str:
+    """What a button of the gallery calls."""
+    return f"{service} runs again."
+
+
+services = Proxy([restart])
 
 
 def headings_and_text(page: Element) -> None:
@@ -74,6 +89,16 @@ def table(page: Element) -> None:
     )
 
 
+def wide_table_of_dictionaries(page: Element) -> None:
+    addresses = [
+        {"interface": "eth0", "address": "10.0.0.2/24", "received": 81_234_567, "sent": 4_512},
+        {"interface": "eth1", "address": None, "received": 0, "sent": 0},
+    ]
+    page.add_scroll_area("Interfaces").add_table(
+        addresses, row_header="interface", formats={"received": ",", "sent": ","}, empty="There is none."
+    )
+
+
 def badge(ok: bool) -> str:
     return "badge success" if ok else "badge error"
 
@@ -104,6 +129,43 @@ def more_inputs(page: Element) -> None:
     form.add_textarea("note", "Note", "Runs at night.", rows=3)
 
 
+def every_input(page: Element) -> None:
+    form = page.add_form("/device", class_="cards")
+    form.add_text("text", "Text", "box")
+    form.add_password("password", "Password", autocomplete="new-password")
+    form.add_email("email", "E-mail", "admin@example.org")
+    form.add_url("url", "URL", "https://example.org/")
+    form.add_tel("tel", "Telephone", "+49 30 1234")
+    form.add_search("search", "Search", "disk")
+    form.add_number("number", "Number", 7, min=0, step=1)
+    form.add_range("range", "Range", 40, min=0, max=100)
+    form.add_date("date", "Date", date(2030, 1, 31))
+    form.add_time("time", "Time", time(6, 30))
+    form.add_datetime("datetime", "Date and time", datetime(2030, 1, 31, 6, 30))
+    form.add_month("month", "Month", "2030-01")
+    form.add_week("week", "Week", "2030-W05")
+    form.add_color("color", "Colour", "#1d5fa8")
+    form.add_file("file", "File", accept="image/*")
+    form.add_hidden("token", "not shown")
+
+
+def choices(page: Element) -> None:
+    form = page.add_form("/log")
+    form.add_select("level", "Level", Level, Level.NORMAL)
+    form.add_select("parts", "Parts", [("net", "Network"), ("fs", "File systems")], ["fs"], multiple=True, size=2)
+    form.add_select("zone", "Time zone", {"Europe": ["Berlin", "Lisbon"], "Asia": ["Tokyo"]}, prompt="Choose one")
+    form.add_submit("Save")
+    form.add_reset()
+
+
+def buttons_that_call_python(page: Element) -> None:
+    page.p().button("Restart nginx").calls(services.restart, "nginx", confirm="Restart nginx?")
+    form = page.add_form()
+    form.add_text("service", "Service", required=True)
+    form.add_submit("Restart it")
+    form.calls(services.restart)
+
+
 def messages(page: Element) -> None:
     page.add_status("The backup is running.")
     page.add_status("Saved.", kind="success")
@@ -123,6 +185,16 @@ def details(page: Element) -> None:
 
 def figure(page: Element) -> None:
     page.add_figure(Element("pre", "eth0: 10.0.0.2/24\neth1: down"), "What ip says")
+
+
+def image(page: Element) -> None:
+    picture = Element("img", src="data:image/svg+xml," + ICON, alt="A green light", width=48, height=48)
+    page.add_figure(picture, "The box is well.")
+
+
+def nested_lists(page: Element) -> None:
+    page.add_list({"Disks": ["sda", "sdb"], "Fans": {"front": "1,200 rpm", "back": None}})
+    page.add_list(["Unplug it.", "Wait:", ["ten seconds", "or longer"], "Plug it in."], ordered=True)
 
 
 def sparkline(page: Element) -> None:
@@ -153,12 +225,18 @@ WIDGETS = [
     headings_and_text,
     navigation,
     table,
+    wide_table_of_dictionaries,
     form,
     more_inputs,
+    every_input,
+    choices,
+    buttons_that_call_python,
     messages,
     gauges,
     details,
     figure,
+    image,
+    nested_lists,
     sparkline,
     line_chart,
     line_chart_with_names,
@@ -167,9 +245,14 @@ WIDGETS = [
 ]
 
 
+def new_page(title: str, **options: Any) -> Document:
+    """A page whose remote functions are at /rpc, which nobody serves in pictures."""
+    return Document(title, get_url=lambda handler, **params: "/rpc", **options)
+
+
 def build() -> Document:
     """The gallery as one page."""
-    page = Document(title="Widgets", description="One of everything that framework.xhtml makes")
+    page = new_page("Widgets", description="One of everything that framework.xhtml makes")
     page.head.add_theme()
     page.body.header().add_heading(1, "Widgets")
     main = page.body.main()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import calls_application
 import pytest
 from nu_validator import problems
 
-from examples.gallery.gallery import WIDGETS, build
+from examples.gallery.gallery import WIDGETS, build, new_page
 from framework.xhtml import Document, Element, tags
 
 
@@ -92,8 +93,9 @@ def embedded_page() -> Document:
 @pytest.mark.parametrize("form", ["html", "xml"])
 def test_all_pages_are_valid(tmp_path: Path, form: str) -> None:
     pages = {"gallery": build().encode(), "text": text_page().encode(), "embedded": embedded_page().encode()}
+    pages["calls"] = calls_application.document(lambda handler: "/rpc").encode()
     for widget in WIDGETS:
-        page = Document(widget.__name__)
+        page = new_page(widget.__name__)
         page.body.add_heading(1, "Widget")
         widget(page.body.add_section("One", class_="card"))
         pages[widget.__name__] = page.encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from enum import Enum
 from typing import Any
@@ -68,8 +68,8 @@ proxy = Proxy(
 )
 
 
-def index(request: Request) -> Response:
-    page = Document("Calls", get_url=request.get_url)
+def document(get_url: Callable[..., str]) -> Document:
+    page = Document("Calls", get_url=get_url)
     page.head.add_theme("/theme.css")
     page.head.add_icon("/theme.css")
     main = page.body.main(Element("h1", "Calls"))
@@ -99,7 +99,11 @@ def index(request: Request) -> Response:
     form.add_hidden("elements", "here")
     form.calls(proxy.save)
     form.add_submit("Save")
-    response = Response.page(page)
+    return page
+
+
+def index(request: Request) -> Response:
+    response = Response.page(document(request.get_url))
     response.set_header("Content-Security-Policy", POLICY)
     return response
 
