@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ if not demo_site.is_root():
 
 import demo_browser
 from demo_browser import page_of
+from nu_validator import problems
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 if not Path(demo_browser.CHROMIUM).exists():
@@ -191,6 +193,17 @@ class TestNotes:
 
 
 class TestForEverybody:
+    def test_are_valid_html(self, demo: Running, tmp_path: Path) -> None:
+        places = [(path, demo_site.CONSOLE) for path in PAGES] + [("/", WALL)]
+        pages = {}
+        for number, (path, host) in enumerate(places):
+            # Names below .localhost are known to browsers, not to every resolver.
+            headers = {"Host": f"{host}:{demo.port}"}
+            request = urllib.request.Request(f"http://127.0.0.1:{demo.port}{path}", headers=headers)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                pages[f"{number}{path.replace('/', '-')}"] = answer.read()
+        assert problems(pages, tmp_path, "html") == []
+
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_axe_finds_nothing(self, demo: Running, browser: Browser, scheme: str) -> None:
         axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
