@@ -15,7 +15,7 @@ __all__ = ["BUCKETS", "text_of"]
 BUCKETS = tuple(4**power / 1e6 for power in range(4, 14))
 """Upper limits of the latency buckets in seconds: 256 µs, and four times as much each, to 67 s."""
 
-STATES = ("waiting", "starting", "ready", "stopping", "stopped", "failed")
+STATES = ("waiting", "starting", "ready", "asleep", "stopping", "stopped", "failed")
 WORKER_STATES = ("starting", "idle", "reading", "handling", "writing", "ending")
 
 Labels = Mapping[str, str]
