@@ -143,16 +143,24 @@ def _kill(pid: int) -> None:
 def write_file(path: Path, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace a file so that a reader sees the old or the new content, never a part. Not synced to the disk.
 
+    Where that fails nothing is left of it. Raises OSError.
+
     owner  uid and gid; None for the caller's
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(number, "wb") as file:
-        file.write(data)
-        os.fchmod(number, mode)
-        if owner is not None:
-            os.fchown(number, *owner)
-    os.replace(temporary, path)
+    temporary.unlink(missing_ok=True)  # O_EXCL: what somebody else has put there is never written to
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(number, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(number, mode)
+            if owner is not None:
+                os.fchown(number, *owner)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def notify_directory(site: Site) -> Path:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -154,13 +156,28 @@ def test_a_reader_sees_a_whole_file_or_the_old_one(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["table.json"]
 
 
-def test_a_file_is_not_written_through_a_link_that_lies_in_wait(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wait", [os.symlink, os.link, lambda _, place: os.mkfifo(place)])
+def test_a_file_is_not_written_through_what_lies_in_wait(tmp_path: Path, wait: Callable[[Path, Path], None]) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    (tmp_path / f".table.{os.getpid()}").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"):
-        write_file(tmp_path / "table", b"x")
+    wait(victim, tmp_path / f".table.{os.getpid()}")
+    write_file(tmp_path / "table", b"x")
     assert victim.read_text() == "precious"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["table", "victim"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_file(tmp_path / "table", b"x")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_file(tmp_path / "large", b"x" * 8192)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [each.name for each in tmp_path.iterdir()] == ["table"]
 
 
 def test_only_what_a_killed_supervisor_started_is_ended(tmp_path: Path) -> None:
