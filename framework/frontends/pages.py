@@ -5,6 +5,8 @@ The front end's configuration names these files in the site's `pages_directory`;
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -53,14 +55,25 @@ def _unavailable(host: Host) -> bytes:
 
 
 def read_page(host: Host, file: Path) -> bytes:
-    """The site's own page, at most MAX_PAGE_BYTES. Raises PageError."""
+    """The site's own page, at most MAX_PAGE_BYTES. Raises PageError.
+
+    Root reads it and everybody gets it, and who else may write to its folder could have put a link or a pipe there: so
+    it is a file, and one that everybody may read.
+    """
+    where = f"host {host.name}: unavailable: {file}"
     try:
-        with file.open("rb") as stream:
+        number = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(number, "rb") as stream:
+            mode = os.fstat(number).st_mode
+            if not stat.S_ISREG(mode):
+                raise PageError(f"{where} is not a file")
+            if not mode & stat.S_IROTH:
+                raise PageError(f"{where} is not for everybody to read, and is shown to everybody: chmod o+r {file}")
             content = stream.read(MAX_PAGE_BYTES + 1)
     except OSError as error:
-        raise PageError(f"host {host.name}: unavailable: {file}: {error.strerror}") from None
+        raise PageError(f"{where}: {error.strerror}") from None
     if len(content) > MAX_PAGE_BYTES:
-        raise PageError(f"host {host.name}: unavailable: {file} is larger than {MAX_PAGE_BYTES // 1024} KiB")
+        raise PageError(f"{where} is larger than {MAX_PAGE_BYTES // 1024} KiB")
     return content
 
 

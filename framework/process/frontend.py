@@ -95,24 +95,27 @@ def write_configuration(site: Site, part: Part) -> bool:
 class Check:
     """A new configuration of the front end, and its checker that reads it, as the front end's user, in its own time.
 
-    `begin` starts it; `ended` is for who reaps it; `take` puts the configuration into its place.
+    `begin` starts it; `ended` is for who reaps it; then `take` puts the configuration into its place, with the pages
+    that it names, or `drop` removes what was made for it.
     """
 
     def __init__(self, site: Site, part: Part) -> None:
         """Generate the configuration. Raises FrontendError where that is not possible."""
-        from framework.frontends.pages import PageError
+        from framework.frontends.pages import PageError, pages_of
         from framework.frontends.servers import SERVERS
 
         server, self._file = SERVERS[site.frontend], site.frontend_configuration
         self._site = site
+        self._others = tls.present(site)
         try:
-            _place_pages(site)
+            self._pages = dict(pages_of(site))
             self._certificates = tls.place(site, part.privileges)
             text = in_child(lambda: server.generate(site, certificates=self._certificates))
-        except (LoadError, PageError, RunError, ValueError) as error:
+        except (LoadError, PageError, RunError, ValueError, OSError) as error:
+            tls.keep_only(site, self._others)
             raise FrontendError(f"{site.file}: {error}") from None
         self._data = text.encode(errors="surrogateescape")
-        self._draft = self._file.with_name(f"next-{self._file.name}")
+        self._draft = site.frontend_draft
         self._part = replace(part, argv=server.check_command(part.argv[0], self._draft))
         self._complaint = f"{site.frontend} refuses the configuration made from {site.file}"
         self._said: dict[int, bytes] = {}
@@ -127,11 +130,11 @@ class Check:
         """Start the checker, where the configuration is another one. Raises FrontendError where it does not start."""
         if self.done:
             return
-        write_file(self._draft, self._data, 0o644)
         try:
+            write_file(self._draft, self._data, 0o644)
             started = start(self._part.launch({}, (), {}))
-        except LaunchError as error:
-            self._draft.unlink(missing_ok=True)
+        except (LaunchError, OSError) as error:
+            self.drop()
             raise FrontendError(f"{self._part.name} cannot be started: {error}") from None
         self.pid, self.deadline, self._unwatch = started.pid, time.monotonic() + CHECK_TIMEOUT, unwatch
         for number in (started.output, started.errors):
@@ -170,29 +173,33 @@ class Check:
         """Put the configuration into the place of the old one; False where it is no other. Raises FrontendError."""
         from framework.frontends.check import module_hint
 
-        if not self.changed:
-            return False
         try:
-            if self._status != 0:
+            if self.changed and self._status != 0:
                 said = b"\n".join(self._said.values()).decode("utf-8", "replace").strip()
                 late = not self.deadline
                 said = f"no answer within {CHECK_TIMEOUT:g} s" if late else said
                 raise FrontendError("\n".join(filter(None, (f"{self._complaint}: {said}", module_hint(said)))))
-            os.replace(self._draft, self._file)
-            tls.keep_only(self._site, [self._certificates])
-        finally:
-            self._draft.unlink(missing_ok=True)
-        return True
+            self._place_pages()
+            if self.changed:
+                os.replace(self._draft, self._file)
+        except BaseException:
+            self.drop()
+            raise
+        tls.keep_only(self._site, tls.files_of(self._certificates))
+        return self.changed
 
+    def drop(self) -> None:
+        """It does not come into use: remove the draft, and the keys that were copied for it alone."""
+        self._draft.unlink(missing_ok=True)
+        tls.keep_only(self._site, self._others)
 
-def _place_pages(site: Site) -> None:
-    """The pages that the front end shows by itself, for everybody to read. Raises PageError."""
-    from framework.frontends.pages import pages_of
-
-    site.pages_directory.mkdir(mode=0o755, exist_ok=True)
-    site.pages_directory.chmod(0o755)
-    for name, content in pages_of(site):
-        write_file(site.pages_directory / name, content, 0o644)
+    def _place_pages(self) -> None:
+        """The pages that the front end shows by itself, for everybody to read."""
+        folder = self._site.pages_directory
+        folder.mkdir(mode=0o755, exist_ok=True)
+        folder.chmod(0o755)
+        for name, content in self._pages.items():
+            write_file(folder / name, content, 0o644)
 
 
 def graceful_end(site: Site) -> signal.Signals:

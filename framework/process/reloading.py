@@ -165,6 +165,8 @@ class Reloading:
     def _end(self, reload: Reload, answer: dict[str, Any]) -> None:
         supervisor = self._supervisor
         self._current = None
+        if reload.check is not None and not answer["ok"]:
+            reload.check.drop()
         resting = {child.name for child in supervisor.children if child.health.state == "failed"}
         supervisor.listeners.close_others(supervisor.site.backends.keys() - resting)
         if answer["ok"]:

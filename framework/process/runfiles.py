@@ -255,7 +255,8 @@ class RunDirectory:
                 remove_tree(folder)
             except OSError:  # it was never made, or somebody else has put something else there
                 pass
-        for file in (self.site.frontend_configuration, self.site.control_path, self.path / "children"):
+        configurations = (self.site.frontend_configuration, self.site.frontend_draft)
+        for file in (*configurations, self.site.control_path, self.path / "children"):
             file.unlink(missing_ok=True)
         self.site.pid_path.unlink(missing_ok=True)
         if self._lock is not None:

@@ -9,7 +9,7 @@ reload.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from framework.process.privileges import Privileges
     from framework.site.schema import Host, Site
 
-__all__ = ["Pairs", "check", "keep_only", "place"]
+__all__ = ["Pairs", "check", "files_of", "keep_only", "place", "present"]
 
 Pairs: TypeAlias = Mapping[str, tuple[Path, Path]]
 """Host → certificate and key."""
@@ -61,13 +61,21 @@ def place(site: Site, rights: Privileges) -> Pairs:
     return pairs
 
 
-def keep_only(site: Site, pairs: Iterable[Pairs]) -> None:
-    """Remove the copies that none of these have."""
-    kept = {file for each in pairs for pair in each.values() for file in pair}
-    if site.tls_directory.is_dir():
-        for file in site.tls_directory.iterdir():
-            if file not in kept:
-                file.unlink()
+def files_of(pairs: Pairs) -> set[Path]:
+    """The files of these copies."""
+    return {file for pair in pairs.values() for file in pair}
+
+
+def present(site: Site) -> set[Path]:
+    """The copies that are there."""
+    return set(site.tls_directory.iterdir()) if site.tls_directory.is_dir() else set()
+
+
+def keep_only(site: Site, files: Collection[Path]) -> None:
+    """Remove all copies but these."""
+    for file in present(site):
+        if file not in files:
+            file.unlink()
 
 
 def _read(host: Host) -> tuple[bytes, bytes] | None:

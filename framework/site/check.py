@@ -154,9 +154,12 @@ def _check_page(host: Host, findings: Findings, table: tuple[str | int, ...]) ->
         return
     place, key = (*table, "unavailable"), f"host[{host.name}].unavailable"
     try:
-        size = host.unavailable.stat().st_size
-        if not host.unavailable.is_file() or size > MAX_PAGE_BYTES:
+        status = host.unavailable.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_PAGE_BYTES:
             findings.note(place, key, f"{host.unavailable} is not a file of at most {MAX_PAGE_BYTES // 1024} KiB")
+        elif not status.st_mode & stat.S_IROTH:
+            reason = f"{host.unavailable} is shown to everybody, and not for everybody to read"
+            findings.note(place, key, reason, f"chmod o+r {host.unavailable}")
     except OSError as error:
         findings.note(place, key, f"{host.unavailable}: {error.strerror}", "an HTML file, relative to the site file")
 

@@ -254,6 +254,11 @@ class Site:
         return self.run_directory / f"{self.frontend}.conf"
 
     @property
+    def frontend_draft(self) -> Path:
+        """The next one, while the front end looks whether it takes it."""
+        return self.run_directory / f"next-{self.frontend}.conf"
+
+    @property
     def pid_path(self) -> Path:
         """The supervisor's pid file."""
         return self.run_directory / "supervisor.pid"

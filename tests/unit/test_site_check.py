@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,24 @@ def test_to_be_reached_from_the_network_is_noted(folder: Path) -> None:
 def test_a_probe_leaves_the_port_free() -> None:
     port = free_port()
     assert (try_bind("127.0.0.1", port), try_bind("127.0.0.1", port)) == (0, 0)
+
+
+# -- the page for a back end that is down
+
+
+def test_a_page_that_not_everybody_may_read_or_that_is_not_there_is_an_error(folder: Path) -> None:
+    page = folder / "down.html"
+    site = read(folder)
+    site = replace(site, hosts=(replace(site.hosts[0], unavailable=page), *site.hosts[1:]))
+    key = f"host[{site.hosts[0].name}].unavailable"
+    (problem,) = findings(site, key, "error")
+    assert "No such file" in problem.reason
+    page.write_text("<p>down</p>")
+    page.chmod(0o600)
+    (problem,) = findings(site, key, "error")
+    assert problem.hint == f"chmod o+r {page}"
+    page.chmod(0o644)
+    assert findings(site, key) == []
 
 
 # -- the application
