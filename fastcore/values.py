@@ -1,7 +1,7 @@
-"""`dataclass` for plain values, without what the standard library's costs: it imports `inspect`, `ast`, `dis` and
-`tokenize`, 1.3 MB of every server's memory and a third of its start-up.
+"""`dataclass`, `field` and `replace` for plain values, without what the standard library's cost: it imports `inspect`,
+`ast`, `dis` and `tokenize`, 1.1 MB of every process's memory and a third of its start-up.
 
-It makes frozen classes with slots, whose fields are annotations with or without a default value, and nothing else. They
+The classes have slots; their fields are annotations with or without a default value or factory, and nothing else. They
 are dataclasses all the same: what `dataclasses.fields`, `replace` and `asdict` need is made when one of them is used.
 """
 
@@ -11,62 +11,124 @@ from collections.abc import Callable
 
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from dataclasses import dataclass, field, replace  # what type checkers see
+    from typing import Any, NoReturn, TypeVar
+
+    Value = TypeVar("Value")
+
+__all__ = ["dataclass", "field", "field_names", "replace"]
+
+_MISSING = object()
 
 
-def dataclass(*, frozen: bool, slots: bool) -> Callable[[type], type]:
-    """Decorate a class as `dataclasses.dataclass(frozen=True, slots=True)` does.
+def _dataclass(*, slots: bool, frozen: bool = False, eq: bool = True) -> Callable[[type], type]:
+    """Decorate a class as `dataclasses.dataclass(slots=True)` does.
 
     Example::
-
-        if TYPE_CHECKING:
-            from dataclasses import dataclass
-        else:
-            from fastcore.values import dataclass
 
         @dataclass(frozen=True, slots=True)
         class Point:
             x: int
             y: int = 0
+            names: list[str] = field(default_factory=list)
 
-    Raises TypeError where the class should not be frozen or not have slots.
+    Raises TypeError where the class should not have slots.
     """
-    if not (frozen and slots):
-        raise TypeError("only frozen classes with slots are made here: use the dataclass of the standard library")
-    return _make
+    if not slots:
+        raise TypeError("only classes with slots are made here: use the dataclass of the standard library")
+    return lambda cls: _make(cls, frozen, eq)
 
 
-def _make(cls: type) -> type:
+def _field(*, default: Any = _MISSING, default_factory: Any = _MISSING, compare: bool = True) -> Any:
+    """A field's default, or what makes one for each object; `compare`: whether it counts in comparisons."""
+    return _Field(default, default_factory, compare)
+
+
+def _replace(value: Value, /, **changes: Any) -> Value:
+    """A copy with other values for some fields, as `dataclasses.replace` makes it."""
+    if not isinstance(_described(value), _Fields):
+        from dataclasses import replace as standard
+
+        made: Value = standard(value, **changes)  # type: ignore[type-var]
+        return made
+    return value.__class__(**{name: getattr(value, name) for name in type(value).__slots__} | changes)  # type: ignore[attr-defined]
+
+
+def field_names(value: object) -> tuple[str, ...] | None:
+    """The names of the fields where a value is of a dataclass, of this module or the standard library; else None.
+
+    >>> field_names(Point(1, 2))
+    ('x', 'y', 'names')
+    """
+    found = _described(value)
+    if found is None or isinstance(found, _Fields):
+        return None if found is None else found.names
+    from dataclasses import fields
+
+    return tuple(field.name for field in fields(value))  # type: ignore[arg-type]
+
+
+def _described(value: object) -> object:
+    """`__dataclass_fields__` as the class has it, without reading it: that would import the standard library's."""
+    classes = (cls for cls in type(value).__mro__ if "__dataclass_fields__" in vars(cls))
+    return next((vars(cls)["__dataclass_fields__"] for cls in classes), None)
+
+
+class _Field:
+    __slots__ = ("compare", "default", "default_factory")
+
+    def __init__(self, default: Any, default_factory: Any, compare: bool) -> None:
+        self.default = default
+        self.default_factory = default_factory
+        self.compare = compare
+
+
+def _make(cls: type, frozen: bool, eq: bool) -> type:
     names = tuple(cls.__annotations__)
-    defaults = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
-    left_out = {*defaults, "__dict__", "__weakref__"}
+    given = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+    fields = {name: value if isinstance(value, _Field) else _field(default=value) for name, value in given.items()}
+    left_out = {*fields, "__dict__", "__weakref__"}
     namespace = {name: value for name, value in cls.__dict__.items() if name not in left_out}
     namespace |= {
         "__slots__": names,
         "__match_args__": names,
-        "__init__": _make_init(cls, names, defaults),
-        "__eq__": _equal,
-        "__hash__": _hash,
-        "__repr__": _repr,
+        "__init__": _make_init(cls, names, fields),
         "__getstate__": _get_state,
         "__setstate__": _set_state,
-        "__setattr__": _refuse_setting,
-        "__delattr__": _refuse_deleting,
-        "__dataclass_fields__": _Fields(defaults),
+        "__dataclass_fields__": _Fields(names, fields),
     }
+    namespace.setdefault("__repr__", _repr)
+    if eq:
+        compared = tuple(name for name in names if name not in fields or fields[name].compare)
+        namespace["_compared"] = compared
+        namespace.setdefault("__eq__", _equal)
+        namespace.setdefault("__hash__", _hash if frozen else None)
+    if frozen:
+        namespace |= {"__setattr__": _refuse_setting, "__delattr__": _refuse_deleting}
     made = type(cls)(cls.__name__, cls.__bases__, namespace)
     made.__qualname__ = cls.__qualname__
     return made
 
 
-def _make_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+def _make_init(cls: type, names: tuple[str, ...], fields: dict[str, _Field]) -> Any:
     """`__init__` with the fields as its parameters, as source text: as fast as one written by hand."""
-    parameters = ", ".join(f"{name}=_defaults[{name!r}]" if name in defaults else name for name in names)
-    lines = [f"def __init__(self, {parameters}):", *(f" _set(self, {name!r}, {name})" for name in names)]
+    scope: dict[str, Any] = {"_set": object.__setattr__, "_missing": _MISSING}
+    parameters, lines = [], []
+    for name in names:
+        value, field = name, fields.get(name)
+        if field is None:
+            parameters.append(name)
+        elif field.default_factory is _MISSING:
+            parameters.append(f"{name}=_default_{name}")
+            scope[f"_default_{name}"] = field.default
+        else:
+            parameters.append(f"{name}=_missing")
+            scope[f"_make_{name}"] = field.default_factory
+            value = f"_make_{name}() if {name} is _missing else {name}"
+        lines.append(f" _set(self, {name!r}, {value})")
     if hasattr(cls, "__post_init__"):
         lines.append(" self.__post_init__()")
-    scope = {"_set": object.__setattr__, "_defaults": defaults}
-    exec("\n".join(lines), scope)  # noqa: S102 (names of fields, which are identifiers)
+    exec("\n".join([f"def __init__(self, {', '.join(parameters)}):", *lines]), scope)  # noqa: S102 (identifiers)
     init: Any = scope["__init__"]
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     return init
@@ -76,12 +138,15 @@ def _values(value: Any) -> tuple[Any, ...]:
     return tuple(getattr(value, name) for name in value.__slots__)
 
 
-def _equal(self: Any, other: object) -> bool:
-    return _values(self) == _values(other) if other.__class__ is self.__class__ else NotImplemented
+def _equal(self: Any, other: Any) -> bool:
+    if other.__class__ is not self.__class__:
+        return NotImplemented
+    mine, others = ([getattr(value, name) for name in self._compared] for value in (self, other))
+    return bool(mine == others)
 
 
 def _hash(self: Any) -> int:
-    return hash(_values(self))
+    return hash(tuple(getattr(self, name) for name in self._compared))
 
 
 def _repr(self: Any) -> str:
@@ -113,17 +178,26 @@ def _refuse_deleting(self: Any, name: str) -> NoReturn:
 class _Fields:
     """`__dataclass_fields__`, made by the standard library when it is first read, then kept."""
 
-    def __init__(self, defaults: dict[str, Any]) -> None:
-        self.defaults = defaults
+    def __init__(self, names: tuple[str, ...], fields: dict[str, _Field]) -> None:
+        self.names = names
+        self.fields = fields
 
     def __get__(self, instance: object, owner: Any) -> Any:
         from dataclasses import field, make_dataclass
 
-        given = self.defaults
-        fields: list[Any] = [
-            (name, kind, field(default=given[name])) if name in given else (name, kind)
-            for name, kind in owner.__annotations__.items()
-        ]
-        twin: Any = make_dataclass(owner.__name__, fields)
+        described: list[Any] = []
+        for name, kind in owner.__annotations__.items():
+            ours = self.fields.get(name)
+            if ours is None:
+                described.append((name, kind))
+            elif ours.default_factory is _MISSING:
+                described.append((name, kind, field(default=ours.default, compare=ours.compare)))
+            else:
+                described.append((name, kind, field(default_factory=ours.default_factory, compare=ours.compare)))
+        twin: Any = make_dataclass(owner.__name__, described)
         owner.__dataclass_fields__ = twin.__dataclass_fields__
         return twin.__dataclass_fields__
+
+
+if not TYPE_CHECKING:
+    dataclass, field, replace = _dataclass, _field, _replace

@@ -13,7 +13,6 @@ Instructions: SKIP n, SPAN set (all characters of the set that follow), SET set 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from re import _constants as op  # type: ignore[attr-defined]
 from typing import Any
 
@@ -22,6 +21,7 @@ from fastcore.routing.automaton import NotRegularError, assertion
 from fastcore.routing.charsets import CharSet, charset, newline_set
 from fastcore.routing.patterns import Route
 from fastcore.routing.tree import SINGLE_CHARACTERS, SubPattern, combine_flags
+from fastcore.values import dataclass, field
 
 MAX_INSTRUCTIONS = 4000
 

@@ -11,8 +11,9 @@ import datetime
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from fastcore.values import dataclass, field
 
 _PLACEHOLDER = re.compile(r"(?<!\(\?P)<(?:(?P<converter>[A-Za-z_]\w*):)?(?P<name>[A-Za-z_]\w*)>")
 _OPERATORS = re.compile(r"[\\^$*+?{}\[\]|()]")

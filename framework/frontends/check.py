@@ -7,10 +7,10 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from fastcore.values import replace
 from framework.frontends.servers import SERVERS, Server
 from framework.site.certificates import CertificateError, examine, make_self_signed
 from framework.site.problems import Level, Problem

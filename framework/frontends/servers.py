@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from fastcore.values import dataclass
 
 if TYPE_CHECKING:
     from framework.site.schema import Site

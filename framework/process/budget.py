@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fastcore.values import dataclass
 from framework.process.memory import memory_of
 from framework.process.ondemand import idle_seconds
 from framework.process.runfiles import processes, stat_fields

@@ -11,9 +11,9 @@ import os
 import select
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fastcore.values import replace
 from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, Started, sealed_file, start
 from framework.process.logs import printable
 from framework.process.parts import Part, PartsError, backend_part

@@ -8,10 +8,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fastcore.values import replace
 from framework.process import tls
 from framework.process.launcher import LaunchError, start
 from framework.process.loading import LoadError, in_child

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from dataclasses import dataclass, field
+
+from fastcore.values import dataclass, field
 
 __all__ = ["Health", "describe_exit"]
 

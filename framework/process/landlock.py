@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 
+from fastcore.values import dataclass
 from framework.process import linux
 
 __all__ = ["Access", "restrict", "shortcomings"]

@@ -12,9 +12,9 @@ import select
 import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import NoReturn
 
+from fastcore.values import dataclass, field
 from framework.process.privileges import Drop, PrivilegeError, Privileges, apply
 from framework.process.view import View
 

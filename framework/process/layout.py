@@ -8,9 +8,10 @@ names and the caller may write stays.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fastcore.values import replace
 
 if TYPE_CHECKING:
     from framework.site.schema import Site

@@ -10,10 +10,10 @@ import os
 import resource
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastcore.values import dataclass, replace
 from framework.process.credentials import check as check_credentials
 from framework.process.launcher import FIRST_LISTEN_FD, Launch
 from framework.process.logs import LINES_PER_SECOND

@@ -15,9 +15,9 @@ import pwd
 import resource
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from fastcore.values import dataclass, field
 from framework.process import landlock, linux
 from framework.process.proof import prove
 from framework.process.sandbox import Sandbox

@@ -7,9 +7,9 @@ and how far a reload has come. The supervisor starts, watches and ends.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+from fastcore.values import dataclass, field, field_names, replace
 from framework.process.child import Child
 from framework.process.frontend import Check
 from framework.process.parts import Part, parts_of
@@ -93,7 +93,7 @@ def adopt(old: Site, new: Site, names: Iterable[str]) -> tuple[Site, tuple[str, 
     if added:
         raise ReloadError(f"back end {added[0]} is new: reload the whole site, without names")
     merged = replace(old, backends={**old.backends, **{name: new.backends[name] for name in chosen}})
-    keys = [key.name for key in fields(old) if key.compare and key.name != "backends"]
+    keys = [key for key in field_names(old) or () if key not in ("backends", "remarks")]
     waiting = [key for key in keys if getattr(old, key) != getattr(new, key)]
     others = dict.fromkeys([*old.backends, *new.backends])
     waiting += [f"back end {name}" for name in others if merged.backends.get(name) != new.backends.get(name)]

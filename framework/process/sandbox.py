@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastcore.values import dataclass
 from framework.process import landlock, linux, seccomp
 from framework.process.landlock import Access
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from fastcore.values import dataclass, field
 from framework.process import linux
 
 __all__ = ["Tree", "View", "ViewError", "plan"]

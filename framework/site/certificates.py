@@ -11,11 +11,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from fastcore.values import dataclass
 from framework.site.problems import Level
 
 MAX_PEM_BYTES: Final = 256 * 1024

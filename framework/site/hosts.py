@@ -6,10 +6,10 @@ What is wrong is noted, never raised, so that one walk finds every mistake. Call
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from fastcore.values import replace
 from framework.errors import style_hash
 from framework.site import values
 from framework.site.schema import Host, Mount

@@ -7,8 +7,9 @@ collected, never raised one by one; `SiteError` carries all errors of one site f
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from fastcore.values import dataclass
 
 Level = Literal["error", "warning", "note"]
 

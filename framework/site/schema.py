@@ -8,9 +8,9 @@ file is described in docs/site.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastcore.values import dataclass, field
 from framework.site.mounts import Mount
 from framework.site.problems import Problem
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from fastcore.values import dataclass, field
 from framework.site.lines import Path, line_of
 from framework.site.problems import Level, Problem
 from framework.site.values import Refused, shown

@@ -7,7 +7,6 @@ table is put together is in `framework.xhtml.tables`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -15,6 +14,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 from weakref import ref
 
+from fastcore.values import dataclass
 from framework.xhtml import serialise
 from framework.xhtml.escape import escape_text
 from framework.xhtml.nodes import Content, Element, Node
@@ -28,7 +28,7 @@ ROWS_AT_ONCE = 16
 """How many rows are written before the stream looks whether they make a chunk."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """One column.
 

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from fastcore.values import field_names, replace
 from framework.xhtml.nodes import Content, Element
 from framework.xhtml.rows import Column, Plan, Render, Rows, is_number
 
@@ -104,8 +104,9 @@ def _keys(row: Any) -> Sequence[Any]:
     mapping = getattr(row, "_mapping", row)
     if isinstance(mapping, Mapping):
         return list(mapping)
-    if dataclasses.is_dataclass(row):
-        return [field.name for field in dataclasses.fields(row)]
+    names = field_names(row)
+    if names is not None:
+        return names
     if isinstance(row, tuple) and hasattr(row, "_fields"):
         return list(row._fields)
     if isinstance(row, Sequence) and not isinstance(row, str):
@@ -142,7 +143,7 @@ def _columns(
             render = formats.get(key, formats.get(place)) if formats else None
             used.append(Column(key, heading, render, None, header))
         else:
-            used.append(dataclasses.replace(given, heading=heading, header=header or given.header))
+            used.append(replace(given, heading=heading, header=header or given.header))
     return used
 
 
@@ -156,4 +157,4 @@ def _add_footers(table: Element, footers: Any, columns: list[Column]) -> None:
         for place, column in enumerate(columns or [Column(place) for place in range(len(cells))]):
             value = cells[place] if place < len(cells) else None
             render = column.render if is_number(value) else None
-            line.append(dataclasses.replace(column, render=render, header=place == 0).cell(value))
+            line.append(replace(column, render=render, header=place == 0).cell(value))

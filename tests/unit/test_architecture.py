@@ -199,6 +199,9 @@ def test_no_file_outgrows_its_room() -> None:
         ("fastcore", "framework, asyncio, socket, ssl, logging, email, http"),
         ("framework", "framework.app, framework.xhtml, asyncio, ssl, logging, email, http, orjson"),
         ("framework.process.supervisor", "framework.app, framework.request, framework.xhtml, http, asyncio, ssl"),
+        ("framework.process.supervisor", "dataclasses, inspect, argparse, hashlib, tomllib, subprocess"),
+        ("framework.app", "dataclasses, inspect, argparse, logging, traceback, hashlib, ctypes, pathlib"),
+        ("framework.xhtml.tables", "dataclasses, inspect, argparse, logging, traceback, hashlib, ctypes, pathlib"),
     ],
 )
 def test_import_stays_small(module: str, unwanted: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fastcore.addresses import TcpAddress, UnixAddress
 from fastcore.events import BodyReceived
 from fastcore.limits import DEFAULT_LIMITS, LIMIT_NAMES, Limits
-from fastcore.values import dataclass
+from fastcore.values import dataclass, field, field_names, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,44 @@ class Real:
     first: int
     second: str = "two"
     third: tuple[int, ...] = (3,)
+
+
+@dataclass(slots=True)
+class LightBag:
+    """Can be changed, and has what is made for each object."""
+
+    name: str
+    things: list[str] = field(default_factory=list)
+    note: str = field(default="", compare=False)
+
+    def __repr__(self):
+        return f"bag {self.name}: {self.things}"
+
+
+@dataclasses.dataclass(slots=True)
+class RealBag:
+    """Can be changed, and has what is made for each object."""
+
+    name: str
+    things: list[str] = dataclasses.field(default_factory=list)
+    note: str = dataclasses.field(default="", compare=False)
+
+    def __repr__(self):
+        return f"bag {self.name}: {self.things}"
+
+
+@dataclass(slots=True, eq=False)
+class LightThing:
+    """Equal to itself alone."""
+
+    number: int
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class RealThing:
+    """Equal to itself alone."""
+
+    number: int
 
 
 def told(operation, kind):
@@ -70,9 +108,54 @@ def test_as_the_standard_library_has_it(operation):
     assert told(operation, Light) == told(operation, Real)
 
 
+def changed(bag):
+    bag.name = "other"
+    bag.things.append("one")
+    return bag
+
+
+BAG_OPERATIONS = {
+    "no argument": lambda kind: kind(),
+    "its own repr": lambda kind: repr(kind("a", ["x"])),
+    "a list for each": lambda kind: (changed(kind("a")), kind("a")),
+    "a given list": lambda kind: kind("a", ["x"]).things,
+    "not compared": lambda kind: kind("a", note="x") == kind("a", note="y"),
+    "compared": lambda kind: kind("a", ["x"]) == kind("a", ["y"]),
+    "no hash": lambda kind: hash(kind("a")),
+    "no other attribute": lambda kind: setattr(kind("a"), "colour", "red"),
+    "fields": lambda kind: [(field.name, field.compare) for field in dataclasses.fields(kind)],
+    "replace": lambda kind: dataclasses.replace(kind("a", ["x"], "n"), name="b"),
+    "asdict": lambda kind: dataclasses.asdict(kind("a", ["x"], "n")),
+    "copy": lambda kind: copy.deepcopy(kind("a", ["x"])),
+    "pickle": lambda kind: pickle.loads(pickle.dumps(kind("a", ["x"], "n"))).note,
+}
+
+
+@pytest.mark.parametrize("operation", BAG_OPERATIONS.values(), ids=BAG_OPERATIONS)
+def test_with_factories_as_the_standard_library_has_it(operation):
+    assert told(operation, LightBag) == told(operation, RealBag)
+
+
+@pytest.mark.parametrize("kind", [LightThing, RealThing])
+def test_without_equality(kind):
+    thing = kind(1)
+    assert thing == thing != kind(1)
+    assert len({thing, kind(1)}) == 2
+
+
+def test_replace_and_names_of_both_kinds():
+    for kind in (LightBag, RealBag):
+        bag = replace(kind("a", ["x"], "n"), name="b")
+        assert (type(bag), bag.name, bag.things, bag.note) == (kind, "b", ["x"], "n")
+        assert field_names(bag) == ("name", "things", "note")
+        with pytest.raises(TypeError):
+            replace(bag, colour="red")
+    assert field_names("text") is None
+
+
 def test_only_what_it_can_do_is_taken():
-    with pytest.raises(TypeError, match="frozen classes with slots"):
-        dataclass(frozen=False, slots=True)
+    with pytest.raises(TypeError, match="classes with slots"):
+        dataclass(frozen=True, slots=False)
 
 
 def test_the_public_values_are_dataclasses():

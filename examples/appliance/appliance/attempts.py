@@ -10,11 +10,11 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.places import Place
 from appliance.proc import user_name
+from fastcore.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

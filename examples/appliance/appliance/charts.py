@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from fastcore.values import dataclass
 
 WIDTH = 240
 HEIGHT = 64

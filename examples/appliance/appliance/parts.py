@@ -7,9 +7,9 @@ configured, so what the page says is what is so. Where the kernel hides other us
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from appliance.proc import Machine, Process, read
+from fastcore.values import dataclass
 
 BACKEND_MODULE = "framework.process.backend"
 MAX_PARTS = 64

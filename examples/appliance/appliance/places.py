@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.parts import Part
 from appliance.proc import Machine, read
+from fastcore.values import dataclass
 
 MAX_DESCRIPTORS = 1024
 

@@ -13,8 +13,9 @@ import os
 import pwd
 import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from fastcore.values import dataclass
 
 MAX_FILE_BYTES = 1 << 20
 MAX_PROCESSES = 10_000

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from appliance.notes.store import MAX_TEXT_CHARACTERS, MAX_TITLE_CHARACTERS, Note
+from fastcore.values import dataclass, field
 from framework import Request
 
 

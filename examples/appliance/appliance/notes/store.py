@@ -11,8 +11,9 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from fastcore.values import dataclass
 
 MAX_TITLE_CHARACTERS = 120
 MAX_TEXT_CHARACTERS = 10_000

@@ -8,12 +8,12 @@ loaded and what its script puts there later are the same. Names are those of the
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
 from appliance import charts, units
 from appliance.charts import Chart
 from appliance.status.health import remarks
 from appliance.status.sampler import Figures, Point, Sampler, share
+from fastcore.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from appliance.proc import TICKS_PER_SECOND, CpuTimes, Disk, Load, Machine, Memory, Process, Temperature, Traffic
+from fastcore.values import dataclass
 
 MIN_INTERVAL = 0.5
 MAX_POINTS = 150
