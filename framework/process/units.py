@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import resource
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ def units_of(site: Site, folder: str = "/etc/systemd/system") -> dict[str, str]:
 
     For root, after `sitectl setup`. Raises PartsError with everything that keeps the site from running so.
     """
+    _check_variables(site)
     frontend, *backends = parts_of(site)
     hint = "and units show nothing of closed folders: keep code where all may go, such as /opt"
     problems = [
@@ -68,6 +70,17 @@ def units_of(site: Site, folder: str = "/etc/systemd/system") -> dict[str, str]:
     files[configuration] = SERVERS[site.frontend].generate(site, certificates=certificates, pages=pages)
     files |= {f"{begin}{page}": content.decode(errors="replace") for page, content in _pages(site)}
     return files | {tables[name]: table for name, table in _tables(site).items()}
+
+
+def _check_variables(site: Site) -> None:
+    problems = [
+        f"{name}: the variable {key} has control characters, which a unit cannot carry"
+        for name, backend in site.backends.items()
+        for key, value in backend.environment.items()
+        if any(sign not in "\t\n" and unicodedata.category(sign) == "Cc" for sign in value)
+    ]
+    if problems:
+        raise PartsError(problems)
 
 
 def _pages(site: Site) -> list[tuple[str, bytes]]:
@@ -342,11 +355,13 @@ def quoted(text: str, *, dollars: bool = True) -> str:
     text = _escaped(text)
     if dollars:
         text = text.replace("$", "$$")
-    return '"' + text.replace('"', '\\"') + '"' if not text or any(sign in " \t'\";\\" for sign in text) else text
+    needed = not text or any(sign in " \t'\";\\" for sign in text)
+    return '"' + text.replace('"', '\\"') + '"' if needed else text
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "%%")
+    """A value of a directive, which is one line. A newline becomes an escape, which counts in quotes alone."""
+    return text.replace("\\", "\\\\").replace("%", "%%").replace("\n", "\\n")
 
 
 def _yes(value: bool) -> str:
