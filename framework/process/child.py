@@ -69,14 +69,22 @@ class Child:
             self._watch_output(number, self.name, level)
 
     def open_outputs(self, workers: int) -> list[int]:
-        """Make the pipes for what each of so many workers prints, two for each; returns the ends for the child."""
+        """Make the pipes for what each of so many workers prints, two for each; returns the ends for the child.
+
+        Raises OSError; then no end for the child is open.
+        """
         ends = []
-        for worker in range(workers):
-            for level in ("info", "warning"):
-                reader, writer = os.pipe()
-                os.set_blocking(reader, False)
-                self._watch_output(reader, f"{self.name}/{worker}", level)
-                ends.append(writer)
+        try:
+            for worker in range(workers):
+                for level in ("info", "warning"):
+                    reader, writer = os.pipe()
+                    ends.append(writer)
+                    os.set_blocking(reader, False)
+                    self._watch_output(reader, f"{self.name}/{worker}", level)
+        except OSError:
+            for writer in ends:
+                os.close(writer)
+            raise
         return ends
 
     def _watch_output(self, number: int, name: str, level: str) -> None:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class LoadError(Exception):
-    """The child ended without a word."""
+    """The child ended without a word, or with one that nobody here understands."""
 
 
 def in_child(load: Callable[[], T]) -> T:
@@ -28,20 +28,23 @@ def in_child(load: Callable[[], T]) -> T:
     42
     """
     reader, writer = os.pipe()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        pid = os.fork()
-        if not pid:
-            _answer(load, writer, mask)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(writer)
     with open(reader, "rb") as pipe:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if not pid:
+                _answer(load, writer, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(writer)
         data = pipe.read()
     _, status = os.waitpid(pid, 0)
     if os.waitstatus_to_exitcode(status) or not data:
         raise LoadError(f"the site file could not be read: {os.waitstatus_to_exitcode(status)}")
-    raised, value = pickle.loads(data)  # noqa: S301 (of our own fork, at the other end of a pipe that nobody else has)
+    try:
+        raised, value = pickle.loads(data)  # noqa: S301 (of our own fork; nobody else has the other end of the pipe)
+    except Exception as error:
+        raise LoadError(f"the site file could not be read: {type(error).__name__}: {error}") from None
     if raised:
         raise value
     return value  # type: ignore[no-any-return]
@@ -57,9 +60,16 @@ def _answer(load: Callable[[], T], writer: int, mask: set[int | signal.Signals])
         try:
             answer = pickle.dumps((False, load()))
         except Exception as error:
-            answer = pickle.dumps((True, error))
+            answer = _packed_error(error)
         with open(writer, "wb") as pipe:
             pipe.write(answer)
         status = 0
     finally:
         os._exit(status)
+
+
+def _packed_error(error: Exception) -> bytes:
+    try:
+        return pickle.dumps((True, error))
+    except Exception:
+        return pickle.dumps((True, LoadError(f"{type(error).__name__}: {error}")))

@@ -62,6 +62,8 @@ class Reloading:
             reload = plan(supervisor.site, self._read_again(), names)
         except (LoadError, SiteError, PartsError, PrivilegeError, ReloadError, OSError) as error:
             return {"ok": False, "error": str(error)}
+        except Exception as error:  # a mistake of ours in reading ends no running site
+            return {"ok": False, "error": f"{type(error).__name__}: {error}"}
         notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self._generation += 1
         self._current = reload

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import socket
 import time
@@ -43,6 +44,9 @@ BACKEND_GRACE = 10.0
 
 PROBE_INTERVAL = 0.02
 """Seconds between looks whether the front end accepts connections, while it starts."""
+
+MAX_DESCRIPTORS = 65536
+"""As many as the system lets it have, up to this: each worker takes two of its own, and two more while it starts."""
 
 OUTPUT_INTERVAL = 0.1
 """Seconds between attempts to write to a log whose reader takes nothing."""
@@ -80,6 +84,7 @@ class Supervisor:
         self._run_directory.take()
         try:
             self._catch_signals()
+            _want_descriptors()
             self._end_leftovers()
             for listen in self.site.addresses:
                 check_port_is_free(listen)
@@ -409,6 +414,14 @@ class Supervisor:
 def _is_settled(child: Child) -> bool:
     health = child.health
     return health.is_well or health.state == "failed" or (child.part.kind == "backend" and health.failures > 0)
+
+
+def _want_descriptors() -> None:
+    """Those of the usual soft limit, 1024, are for programs that use select(2); children get their own limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MAX_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _has_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -44,6 +45,34 @@ def test_all_mistakes_come_over(tmp_path: Path) -> None:
 def test_a_child_that_dies_is_an_error() -> None:
     with pytest.raises(LoadError):
         in_child(lambda: os._exit(3))
+
+
+class Picky(Exception):
+    """One that comes over only where its two arguments do."""
+
+    def __init__(self, first: str, second: object) -> None:
+        super().__init__(first)
+        self.second = second
+
+
+@pytest.mark.parametrize("second", [2, lambda: None])
+def test_an_error_that_cannot_come_over_is_an_error_all_the_same(second: object) -> None:
+    def load() -> None:
+        raise Picky("what it says", second)
+
+    with pytest.raises(LoadError):
+        in_child(load)
+
+
+def test_where_there_can_be_no_child_no_descriptor_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(os, "fork", fork)  # root, who may run this, has no limit of processes
+    with pytest.raises(BlockingIOError):
+        in_child(lambda: 1)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_what_reading_takes_is_not_in_the_callers_memory(tmp_path: Path) -> None:
