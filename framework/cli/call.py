@@ -281,20 +281,20 @@ def show_functions(label: str, document: Mapping[str, Any] | None, arguments: ar
 
 
 def show(value: Any, arguments: argparse.Namespace) -> None:
-    """A result on standard output."""
-    if not arguments.json:
-        if value is None:
-            return
-        if isinstance(value, bytes):
-            sys.stdout.flush()
-            sys.stdout.buffer.write(value)
-            sys.stdout.buffer.flush()
-            return
-        if isinstance(value, str):
-            print(value if not sys.stdout.isatty() else printable(value))
-            return
-    print(as_json(value, indent=not arguments.json))
-    sys.stdout.flush()
+    """A result on standard output: as it is, but for what would steer a terminal."""
+    if value is None and not arguments.json:
+        return
+    is_terminal = sys.stdout.isatty()
+    if isinstance(value, bytes) and not arguments.json and not is_terminal:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+        return
+    if isinstance(value, bytes) and not arguments.json:
+        text = value.decode("utf-8", "backslashreplace")
+    else:
+        text = value if isinstance(value, str) and not arguments.json else as_json(value, indent=not arguments.json)
+    print(printable(text) if is_terminal else text, flush=True)
 
 
 def as_json(value: Any, indent: bool = False) -> str:

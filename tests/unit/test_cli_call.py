@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import enum
 import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +64,20 @@ def raw() -> bytes:
 def nothing() -> None: ...
 
 
+def echo(text: str) -> str:
+    return text
+
+
+def blob() -> bytes:
+    return b"\x1b[31m\xff"
+
+
 APP = App(
     [
         ("/rpc$", Proxy({"rename": rename, "deep": {"kinds": kinds}, "count": count, "who": who, "broken": broken})),
         ("/more$", Proxy([raw, nothing]), "more"),
         ("/quiet$", Proxy([rename], discover=False)),
+        ("/tricky$", Proxy([echo, blob])),
     ]
 )
 
@@ -145,6 +160,22 @@ def test_results_without_a_text(address: str, capfdbinary: pytest.CaptureFixture
     assert capfdbinary.readouterr().out == b'{"$bytes":"AP8="}\n'
 
 
+def test_nothing_that_a_function_returns_steers_the_terminal(address: str) -> None:
+    controller, terminal = os.openpty()
+    program = "import sys; from framework.cli import main; raise SystemExit(main(sys.argv[1:]))"
+    for words in (["echo", "\x1b[31m\x9b31m"], ["echo", "\x9b31m", "--json"], ["blob"]):
+        subprocess.run(
+            [sys.executable, "-c", program, "call", address, "/tricky", *words], stdout=terminal, check=True, timeout=60
+        )
+    os.close(terminal)
+    said = b""
+    with suppress(OSError):  # a terminal's other end is gone
+        while piece := os.read(controller, 4096):
+            said += piece
+    os.close(controller)
+    assert said.decode().splitlines() == [r"\x1b[31m\x9b31m", r'"\x9b31m"', r"\x1b[31m\xff"]
+
+
 def test_without_a_function_all_are_listed(call: Said) -> None:
     status, out, _ = call()
     assert status == 0
@@ -218,3 +249,44 @@ def test_the_site_file_says_where(tmp_path: Path, address: str, capsys: pytest.C
         assert "/more" in sitectl("status")[1] or "more:" in sitectl("status")[1]
     finally:
         APP.mount()
+
+
+AS_NOBODY = """\
+import os, sys
+from framework.cli import main
+
+assert main(sys.argv[1:]) == 1  # for root there is a socket, and nobody who answers; what it takes is imported now
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+else:
+    os.chmod(os.environ["SOCKET"], 0)
+print("now")
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def test_who_may_not_is_told_who_may() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for each in ("run", "run/sockets", "run/urls"):
+            (folder / each).mkdir()
+            (folder / each).chmod(0o755)
+        file, path = folder / "site.toml", folder / "run/sockets/status.sock"
+        file.write_text(SITE.format(run=folder / "run"))
+        file.chmod(0o644)
+        (folder / "run/urls/status.json").write_text(json.dumps(APP.urls.describe()))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+        path.chmod(0o660)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, "call", str(file), "status", "who"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "SOCKET": str(path)},
+            timeout=60,
+        )
+    assert (done.returncode, done.stdout) == (1, "now\n"), done.stderr
+    assert "only root and the front end's user (www-data) may: use sudo" in done.stderr.splitlines()[-1]
