@@ -152,7 +152,7 @@ def _service(
     spec = spec_of(
         site,
         part.name,
-        allow_uids=(frontend.privileges.uid,),
+        allow_uids=(frontend.privileges.uid, 0),
         privileges=part.privileges.to_spec(),
         confinement=confinement_of(site, part, backend, tables.values()),
     )
