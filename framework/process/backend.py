@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from framework.process import notify
+from framework.process.onimport import when_imported
 from framework.process.outputs import WorkerOutputs
 from framework.process.spec import MAX_SPEC_BYTES, MAX_TABLE_BYTES, Spec, SpecError, parse
 
@@ -147,12 +148,12 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
     every = _watchdog()
     outputs = None if spec.output_fd is None else WorkerOutputs(spec.output_fd, spec.workers)
     _keep_from_application(spec)
-    _configure_logging(spec)
+    when_imported("logging", lambda: _configure_logging(spec.development))  # it costs 0.9 MB, and many log nothing
     application = load_application(spec)
     native = _mount(application, spec)
     _write_table(_table_of(application) if native else [], spec)
     _check_health(application, spec)
-    _end_workers_with_us()
+    _end_workers_with_us(bool(spec.workers > 1 or spec.max_requests or spec.max_memory or every))
     gc.collect()
     gc.freeze()
 
@@ -246,9 +247,13 @@ def _keep_from_application(spec: Spec) -> None:
             os.set_inheritable(number, False)
 
 
-def _end_workers_with_us() -> None:
-    """Have the kernel kill what this process forks when it dies, however that happens; not what those fork in turn."""
-    from framework.process import linux
+def _end_workers_with_us(forks: bool) -> None:
+    """Have the kernel kill what this process forks when it dies, however that happens; not what those fork in turn.
+
+    Where only the application could fork, the calls for it are imported when it does: ctypes costs 0.4 MB.
+    """
+    if forks:
+        import framework.process.linux  # noqa: F401 (before the fork: all workers share its memory)
 
     parent, first_generation = os.getpid(), True
 
@@ -256,6 +261,8 @@ def _end_workers_with_us() -> None:
         nonlocal first_generation
         if first_generation:
             first_generation = False
+            from framework.process import linux
+
             linux.parent_death_signal(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(0)
@@ -263,16 +270,16 @@ def _end_workers_with_us() -> None:
     os.register_at_fork(after_in_child=in_child)
 
 
-def _configure_logging(spec: Spec) -> None:
+def _configure_logging(development: bool) -> None:
     import logging
 
     from framework.process.levels import Prefixed
 
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if spec.development else Prefixed())
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if development else Prefixed())
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(logging.DEBUG if spec.development else logging.INFO)
+    root.setLevel(logging.DEBUG if development else logging.INFO)
 
 
 # ---- the application -----------------------------------------------------------------------------

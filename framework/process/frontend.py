@@ -171,10 +171,10 @@ class Check:
 
     def take(self) -> bool:
         """Put the configuration into the place of the old one; False where it is no other. Raises FrontendError."""
-        from framework.frontends.check import module_hint
-
         try:
             if self.changed and self._status != 0:
+                from framework.frontends.check import module_hint
+
                 said = b"\n".join(self._said.values()).decode("utf-8", "replace").strip()
                 late = not self.deadline
                 said = f"no answer within {CHECK_TIMEOUT:g} s" if late else said

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,40 @@ def test_it_serves_says_ready_and_hands_over_its_table(folder: Folder, applicati
             ("^/$", "overview"),
             ("^/edit/(?P<number>[0-9]+)$", None),
         ]
+
+
+WITNESS = """\
+import json, sys
+from framework import App, Response
+def modules(request):
+    return Response.text(" ".join(sys.modules))
+def late(request):
+    import logging
+    logging.getLogger("web").warning("two\\nlines")
+    return Response.text("logged")
+app = App([("^/$", modules), ("^/late$", late)])
+"""
+
+HEAVY = {"argparse", "asyncio", "ctypes", "dataclasses", "email", "hashlib", "http", "inspect", "logging", "pathlib"}
+HEAVY |= {"_hashlib", "socketserver", "ssl", "subprocess", "tempfile", "threading", "traceback", "tomllib"}
+
+
+def test_what_an_application_does_not_use_is_not_in_its_memory_and_logging_is_set_up_when_it_is(folder: Folder) -> None:
+    spec = folder.path / "spec.json"
+    spec.write_text(json.dumps(spec_of(folder.site("web:app", WITNESS), "web")))
+    address = f"unix:{folder.path}/web.sock"
+    command = [sys.executable, "-P", "-s", "-m", "framework.process.backend", "--spec", str(spec), "--bind", address]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while not (folder.path / "web.sock").exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            with Client(address) as client:
+                modules = client.request(cgi_params("GET", "/web/"))
+                late = client.request(cgi_params("GET", "/web/late"))
+        finally:
+            process.terminate()
+            said = process.communicate(timeout=60)[1]
+    assert (modules.status, late.status) == (200, 200)
+    assert not HEAVY & set(modules.body.decode().split())
+    assert "<4>web: two\n<4>lines\n" in said
