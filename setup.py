@@ -26,10 +26,12 @@ FLAVOUR = next((flavour for flavour, name in FLAVOURS.items() if switched(name))
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 # What Cython generates adds 0 to null pointers, which clang reports and gcc does not.
 FUZZ = [*SANITIZERS, "-fno-sanitize=pointer-overflow", "-fsanitize=fuzzer-no-link"]
+# Errors from gcc 14 on, whatever older ones say.
+STRICT = ["-Werror=incompatible-pointer-types", "-Werror=int-conversion", "-Werror=implicit-function-declaration"]
 COMPILE_FLAGS = {
     "fuzz": ["-O1", "-gline-tables-only", "-UNDEBUG", *FUZZ],
-    "sanitize": ["-O1", "-g", "-UNDEBUG", *SANITIZERS],
-    "debug": ["-O0", "-g3", "-UNDEBUG"],
+    "sanitize": ["-O1", "-g", "-UNDEBUG", *STRICT, *SANITIZERS],
+    "debug": ["-O0", "-g3", "-UNDEBUG", *STRICT],
     "release": ["-O2", "-fno-plt", "-fvisibility=hidden"],
 }
 LINK_FLAGS = {"sanitize": SANITIZERS, "fuzz": FUZZ}

@@ -1,3 +1,6 @@
+from posix.types cimport off_t
+
+
 cdef enum:
     PAGE_BYTES = 4096
     FILE_CONTENT_SIZE = 15 * 4096  # bytes of one record: one page less than what the pipe inside sendfile(2) holds
@@ -14,7 +17,7 @@ cdef class FileRecord:
     cdef readonly bint refused     # by the system: it does not send from this file so
     cdef object file, complain
     cdef int fd
-    cdef long long at
+    cdef off_t at
     cdef bytes rest                # of the content from `offset` on, where it is not taken from the file
     cdef Py_ssize_t offset
 

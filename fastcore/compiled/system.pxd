@@ -1,6 +1,7 @@
 # The system calls of the worker loop, as the C library declares them.
 
 from libc.stdint cimport uint32_t
+from posix.types cimport off_t
 
 cdef extern from "<sys/epoll.h>" nogil:
     enum:
@@ -114,11 +115,11 @@ cdef inline bint has_input(int fd) noexcept nogil:
     return poll(&wanted, 1, 0) > 0
 
 cdef extern from "<sys/sendfile.h>" nogil:
-    ssize_t sendfile(int socket, int fd, long long* offset, size_t count)
+    ssize_t sendfile(int socket, int fd, off_t* offset, size_t count)
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
-    ssize_t pread(int fd, void* data, size_t length, long long offset)
+    ssize_t pread(int fd, void* data, size_t length, off_t offset)
     ssize_t write(int fd, const void* data, size_t length)
 
 cdef extern from * nogil:
