@@ -69,14 +69,17 @@ class FileWrapper:
 
 
 def region_of(body: Any) -> tuple[Any, int, int, int] | None:
-    """The file, its descriptor, where to begin and where to end (bytes; -1: at its end), or None: iterate.
+    """The raw file, its descriptor, where to begin and where to end (bytes; -1: at its end), or None: iterate.
 
     Only for what is exactly a regular file opened by Python: other objects may have a fileno() and give something else
-    (gzip.GzipFile), and what is no regular file may have no positions.
+    (gzip.GzipFile), and what is no regular file may have no positions. The raw file, because `closed` of a buffered one
+    raises ValueError once it is detached.
     """
     file: Any
     if type(body) is FileBody:
         file, start, end = body.file, body.offset, body.offset + body.length
+        if not 0 <= start <= end < 1 << 63:  # no part of any file: iterating says what comes of it
+            return None
     elif type(body) is FileWrapper:
         file, start, end = body.filelike, -1, -1
     else:
@@ -94,4 +97,4 @@ def region_of(body: Any) -> tuple[Any, int, int, int] | None:
             return None
     except (OSError, ValueError):
         return None
-    return file, descriptor, start, end
+    return raw, descriptor, start, end

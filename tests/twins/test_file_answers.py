@@ -170,6 +170,45 @@ def test_file_that_is_lost_in_the_middle_of_a_record_never_looks_whole(loop, app
     assert loop.ask(PATH_INFO="/").body == b"page"
 
 
+def test_detached_file_is_sent_and_the_worker_goes_on(twin, file, tmp_path):
+    """`closed` of a detached io.BufferedReader raises ValueError."""
+    files = []
+
+    def app(request):
+        files.append(open(file, "rb"))  # noqa: SIM115 - detached below
+        return 200, [], FileBody(files[-1], 0, SIZE)
+
+    with LoopThread(twin, app, tmp_path) as loop:
+        sock, data = begin_slowly(loop)
+        with sock:
+            wait_until_full(sock)
+            files[0].detach()
+            sock.shutdown(socket.SHUT_WR)
+            answer = wire.answer(data + read_to_end(sock))
+        assert answer.body == file.read_bytes()
+        assert loop.ask(PATH_INFO="/file").body == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "status", "sent"),
+    [
+        (10, 0, b"200", 0),
+        (10, -20, b"200", 0),
+        (-5, 10, b"500", 26),
+        (SIZE - 9, 1 << 70, b"200", 9),
+        (1 << 62, 9, b"200", 0),
+    ],
+)
+def test_part_that_the_file_has_not_is_answered_as_iterating_would(twin, file, tmp_path, offset, length, status, sent):
+    def app(request):
+        return 200, [], FileBody(open(file, "rb"), offset, length)  # noqa: SIM115 - the server closes it
+
+    with LoopThread(twin, app, tmp_path) as loop:
+        answer = loop.ask(PATH_INFO="/file")
+    assert answer.head.startswith(b"Status: " + status)
+    assert len(answer.body) == sent
+
+
 def test_client_that_leaves_ends_it(loop, application):
     sock, _ = begin_slowly(loop)
     wait_until_full(sock)
