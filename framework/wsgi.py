@@ -19,9 +19,12 @@ class EnvironSource:
     def __init__(self, environ: dict[str, Any]) -> None:
         self.environ = environ
         self.get = environ.get
-        length = environ.get("CONTENT_LENGTH") or ("-1" if environ.get("wsgi.input_terminated") else "0")
-        valid = length.isascii() and length.isdigit() and len(length) <= 18
-        self.content_length = int(length) if valid else -1 if length == "-1" else -2
+        length = environ.get("CONTENT_LENGTH")
+        if not length:
+            self.content_length = -1 if environ.get("wsgi.input_terminated") else 0
+        else:
+            valid = length.isascii() and length.isdigit() and len(length) <= 18
+            self.content_length = int(length) if valid else -2
         self._body: LimitedInput | None = None
 
     @property

@@ -219,8 +219,9 @@ def test_json_is_read_or_refused(interface: str, content_type: str | None, body:
     [
         ("native", "12", "ends after 2 of 12"),
         ("wsgi", "12", "ends after 2 of 12"),
-        ("wsgi", "x", "not a number"),  # fastcore itself refuses these two
+        ("wsgi", "x", "not a number"),  # fastcore itself refuses these
         ("wsgi", "-5", "not a number"),
+        ("wsgi", "-1", "not a number"),
     ],
 )
 def test_a_content_length_that_lies_is_refused(interface: str, length: str, text: str) -> None:
