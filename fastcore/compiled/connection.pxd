@@ -6,6 +6,19 @@ from fastcore.compiled.records cimport Header
 from fastcore.compiled.request cimport Request
 
 
+cdef enum:  # the states of one request, its streams, and bounds
+    STATE_READING_PARAMS = 1
+    STATE_READING_BODY = 2
+    STATE_COMPLETE = 3
+    STATE_REFUSED = 4
+    STATE_ENDED = 5
+    STATE_READING_DATA = 6
+    STDIN_OPEN = 1
+    DATA_OPEN = 2
+    MOST_DRAINING = 1000
+    BEGIN_REQUEST_BYTES = 8
+
+
 cdef enum Sink:
     DISCARD
     GATHER

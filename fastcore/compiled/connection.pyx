@@ -12,14 +12,7 @@ from libc.string cimport memcpy
 from fastcore.compiled cimport protocol
 from fastcore.compiled.buffer cimport Buffer, buffer_drop, buffer_free, buffer_length, buffer_put
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take, take_u16, take_u8
-from fastcore.compiled.records cimport (
-    build_pairs,
-    parse_pairs,
-    put_end_request,
-    put_header,
-    put_stream,
-    read_header,
-)
+from fastcore.compiled.records cimport build_pairs, parse_pairs, put_end_request, put_header, put_stream, read_header
 from fastcore.compiled.request cimport Request, new_request
 from fastcore.compiled.response cimport build_head
 
@@ -27,30 +20,12 @@ from fastcore.compiled.records import build_unknown_type
 from fastcore.constants import BROKEN_OFF, MAX_CONNS, MAX_REQS, MPXS_CONNS, RESPONDER
 from fastcore.errors import ProtocolError
 from fastcore.events import (
-    BodyEnded,
-    BodyReceived,
-    DataEnded,
-    DataReceived,
-    RequestAborted,
-    RequestReceived,
-    RequestRefused,
+    BodyEnded, BodyReceived, DataEnded, DataReceived, RequestAborted, RequestReceived, RequestRefused,
 )
 from fastcore.limits import DEFAULT_LIMITS
 from fastcore.statuses import OVERLOAD_PAGE
 
 # The states of one request. BEGIN_REQUEST makes it, END_REQUEST (ours) forgets it.
-cdef enum:
-    STATE_READING_PARAMS = 1
-    STATE_READING_BODY = 2
-    STATE_COMPLETE = 3
-    STATE_REFUSED = 4
-    STATE_ENDED = 5
-    STATE_READING_DATA = 6
-    STDIN_OPEN = 1
-    DATA_OPEN = 2
-    MOST_DRAINING = 1000
-    BEGIN_REQUEST_BYTES = 8
-
 READING_PARAMS = STATE_READING_PARAMS  # PARAMS accepted; STDIN is an error
 READING_BODY = STATE_READING_BODY  # STDIN accepted; PARAMS is an error
 COMPLETE = STATE_COMPLETE  # all input is there; further input is ignored

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastcore.compiled.channel cimport READ_BYTES, Channel, Waiter
@@ -29,6 +30,7 @@ cdef class Service(Waiter):
     cdef int note_progress(self, Channel channel) except -1
     cdef int on_eof(self, Channel channel) except -1
     cdef int pump(self, Channel channel) except -1
+    @cython.final
     cdef bint has_room(self, Channel channel) noexcept
     cdef bint announce(self, Channel channel, Exchange exchange) except -1
     cdef int advance(self, Channel channel, Exchange exchange) except -1
