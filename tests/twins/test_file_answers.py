@@ -201,7 +201,7 @@ def test_detached_file_is_sent_and_the_worker_goes_on(twin, file, tmp_path):
 )
 def test_part_that_the_file_has_not_is_answered_as_iterating_would(twin, file, tmp_path, offset, length, status, sent):
     def app(request):
-        return 200, [], FileBody(open(file, "rb"), offset, length)  # noqa: SIM115 - the server closes it
+        return 200, [], FileBody(open(file, "rb"), offset, length)
 
     with LoopThread(twin, app, tmp_path) as loop:
         answer = loop.ask(PATH_INFO="/file")
