@@ -138,15 +138,16 @@ def _values(value: Any) -> tuple[Any, ...]:
     return tuple(getattr(value, name) for name in value.__slots__)
 
 
-def _equal(self: Any, other: Any) -> bool:
-    if other.__class__ is not self.__class__:
-        return NotImplemented
-    mine, others = ([getattr(value, name) for name in self._compared] for value in (self, other))
-    return bool(mine == others)
+def _compared(value: Any) -> tuple[Any, ...]:
+    return tuple(getattr(value, name) for name in value._compared)
+
+
+def _equal(self: Any, other: object) -> bool:
+    return _compared(self) == _compared(other) if other.__class__ is self.__class__ else NotImplemented
 
 
 def _hash(self: Any) -> int:
-    return hash(tuple(getattr(self, name) for name in self._compared))
+    return hash(_compared(self))
 
 
 def _repr(self: Any) -> str:

@@ -1,20 +1,23 @@
 """`sitectl`: one command, `sitectl COMMAND [SITE.toml]`, for everything around a site.
 
 Each command is a module of this package with `HELP` (its first line is what the list of commands shows),
-`configure(parser)` and `run(arguments) -> int`; only the one that was chosen is imported. A user's mistake is a message
+`configure(parser)` and `run(arguments) -> int`; only the one that was chosen is imported. `plain(words)`, where a
+command has it, understands the usual arguments without argparse, or returns None. A user's mistake is a message
 and an exit status (0 done, 1 a problem was found, 2 the command line is wrong), never a traceback.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import argparse
+    from types import SimpleNamespace
+
     from framework.site import Site
 
 OK: Final = 0
@@ -77,7 +80,7 @@ def add_listen_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="ADDRESS:PORT", help="accept HTTP here instead of where the site file says")
 
 
-def load_site(arguments: argparse.Namespace, **overrides: Any) -> Site:
+def load_site(arguments: argparse.Namespace | SimpleNamespace, **overrides: Any) -> Site:
     """The site that the arguments name; prints its warnings and notes on standard error.
 
     `overrides` and --listen take the place of keys of ``[site]``. Raises SiteError, which `main` prints.
@@ -93,14 +96,13 @@ def load_site(arguments: argparse.Namespace, **overrides: Any) -> Site:
     return site
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse's, with its usage error on two lines and the way to the help in it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message}\ntry: {self.prog} --help\n")
-
-
 def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        return _run_command(arguments[0], arguments[1:])
+    import argparse
+
+    from framework.cli.parser import Parser
+
     parser = Parser(
         prog="sitectl",
         description="Check, start and look after a site: one front end, several back ends, each under its own account.",
@@ -118,21 +120,28 @@ def _dispatch(arguments: list[str]) -> int:
         print(_version())
         return OK
     name = arguments[0]
-    if name.startswith("-"):
-        parser.error(f"unrecognized option {name}")
-    if name not in COMMANDS:
-        parser.error(_unknown_command(name))
-    return _run_command(name, arguments[1:])
+    parser.error(f"unrecognized option {name}" if name.startswith("-") else _unknown_command(name))
 
 
 def _run_command(name: str, arguments: list[str]) -> int:
     module: Any = importlib.import_module(f"framework.cli.{name}")
+    given: Any = module.plain(arguments) if hasattr(module, "plain") else None
+    if given is None:
+        given = _parsed(name, module, arguments)
+    status: int = module.run(given)
+    return status
+
+
+def _parsed(name: str, module: Any, arguments: list[str]) -> argparse.Namespace:
+    import argparse
+
+    from framework.cli.parser import Parser
+
     parser = Parser(
         prog=f"sitectl {name}", description=module.HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.configure(parser)
-    status: int = module.run(parser.parse_intermixed_args(arguments))
-    return status
+    return parser.parse_intermixed_args(arguments)
 
 
 def _command_list() -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from framework.cli import PROBLEM, add_listen_argument, add_site_argument, load_site
 
 if TYPE_CHECKING:
+    import argparse
+
     from framework.site import Site
 
 HELP = """\
@@ -31,7 +34,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_listen_argument(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def plain(words: Sequence[str]) -> SimpleNamespace | None:
+    """The arguments where there is the site alone: argparse would cost the supervisor 0.9 MB as long as it runs."""
+    if len(words) > 1 or any(word.startswith("-") for word in words):
+        return None
+    return SimpleNamespace(site=words[0] if words else "site.toml", listen=None)
+
+
+def run(arguments: argparse.Namespace | SimpleNamespace) -> int:
     from framework.process.control import ControlError
     from framework.process.frontend import FrontendError
     from framework.process.launcher import LaunchError

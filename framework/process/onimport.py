@@ -37,7 +37,7 @@ class _Witness:
         sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = self._after(spec.loader.exec_module)  # type: ignore[method-assign]
+            spec.loader.exec_module = self._after(spec.loader.exec_module)  # type: ignore[assignment,method-assign]
         return spec
 
     def _after(self, execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:

@@ -200,6 +200,7 @@ def test_no_file_outgrows_its_room() -> None:
         ("framework", "framework.app, framework.xhtml, asyncio, ssl, logging, email, http, orjson"),
         ("framework.process.supervisor", "framework.app, framework.request, framework.xhtml, http, asyncio, ssl"),
         ("framework.process.supervisor", "dataclasses, inspect, argparse, hashlib, tomllib, subprocess"),
+        ("framework.cli.run", "argparse, dataclasses, inspect, tomllib, subprocess"),
         ("framework.app", "dataclasses, inspect, argparse, logging, traceback, hashlib, ctypes, pathlib"),
         ("framework.xhtml.tables", "dataclasses, inspect, argparse, logging, traceback, hashlib, ctypes, pathlib"),
     ],
