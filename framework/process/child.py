@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcore import scoreboard
+from framework.process.counts import Counts
 from framework.process.health import Health
 from framework.process.launcher import Launch, start
 from framework.process.logs import LineBuffer, Output, RateLimit, level_of
@@ -35,9 +36,14 @@ Unwatch = Callable[[int], None]
 
 
 class Child:
-    """A part of the site with its health. `watch` and `unwatch` register descriptors with the supervisor's loop."""
+    """A part of the site with its health. `watch` and `unwatch` register descriptors with the supervisor's loop.
 
-    def __init__(self, part: Part, output: Output, watch: Watch, unwatch: Unwatch) -> None:
+    counts  those of the part, which its other processes, before, beside and after this one, share
+    """
+
+    def __init__(
+        self, part: Part, output: Output, watch: Watch, unwatch: Unwatch, counts: Counts | None = None
+    ) -> None:
         self.part = part
         self.name = part.name
         self.generation = 1
@@ -58,6 +64,7 @@ class Child:
         self._table_fd = -1
         self._table = b""
         self._scoreboard = -1
+        self._counts = Counts() if counts is None else counts
 
     # ---- start and end
 
@@ -111,6 +118,7 @@ class Child:
         """Make the memory in which its workers tell what they do; returns its descriptor, which stays ours."""
         self._close_scoreboard()
         self._scoreboard = scoreboard.create(workers)
+        self._counts.add(self._scoreboard)
         return self._scoreboard
 
     def move_table(self, path: Path) -> None:
@@ -188,6 +196,8 @@ class Child:
             self._tell_dropped()
             self.health.lines.append(text)
             self._output.write(self._who[number], self.health.pid, text, level)
+        else:
+            self._counts.lines_dropped += 1
 
     def _tell_dropped(self) -> None:
         dropped = self._rate.take_dropped()
@@ -237,6 +247,7 @@ class Child:
 
     def _close_scoreboard(self) -> None:
         if self._scoreboard >= 0:
+            self._counts.remove(self._scoreboard)
             os.close(self._scoreboard)
         self._scoreboard = -1
 
@@ -260,16 +271,19 @@ class Child:
             "status": health.status,
             "last_error": health.last_error,
             "last_lines": list(health.lines) if health.last_error else [],
-            "log_dropped": self._rate.total,
+            "log_dropped": self._counts.lines_dropped,
             "view": list(self.part.view.covers) if self.part.view is not None else [],
-            **traffic_of(scoreboard.read(self._scoreboard, ended=True) if self._scoreboard >= 0 else []),
+            **traffic_of(scoreboard.read(self._scoreboard, ended=True) if self._scoreboard >= 0 else [], self._counts),
         }
 
 
-def traffic_of(workers: list[scoreboard.Worker]) -> dict[str, Any]:
-    """What the workers of a back end say of themselves, each and together, JSON-able; times are in seconds."""
+def traffic_of(workers: list[scoreboard.Worker], counts: Counts) -> dict[str, Any]:
+    """What the workers of a back end say of themselves, each and together, JSON-able; times are in seconds.
+
+    "requests" and "latencies" are of all its processes since the site was started, the rest of those that run.
+    """
     latencies = scoreboard.add_up(worker.latencies for worker in workers)
-    requests = sum(worker.requests for worker in workers)  # those who have ended too: a count never goes back
+    requests, all_latencies = counts.read()
     workers = [worker for worker in workers if worker.state != "none"]
     return {
         "busy": sum(worker.state in scoreboard.BUSY for worker in workers),
@@ -277,7 +291,7 @@ def traffic_of(workers: list[scoreboard.Worker]) -> dict[str, Any]:
         "rate": round(sum(worker.rate for worker in workers), 3),
         "p50": scoreboard.quantile(latencies, 0.5),
         "p99": scoreboard.quantile(latencies, 0.99),
-        "latencies": [[scoreboard.bucket_limit(index), count] for index, count in enumerate(latencies) if count],
+        "latencies": [[scoreboard.bucket_limit(index), count] for index, count in enumerate(all_latencies) if count],
         "workers": [
             {
                 "number": worker.number,

@@ -108,14 +108,13 @@ class LineBuffer:
 class RateLimit:
     """A bucket of BURST times `rate` lines, filled by `rate` a second; 0 is no limit. `now` is of any steady clock."""
 
-    __slots__ = ("_last", "_level", "_rate", "dropped", "total")
+    __slots__ = ("_last", "_level", "_rate", "dropped")
 
     def __init__(self, now: float, rate: int = LINES_PER_SECOND) -> None:
         self._rate = rate
         self._level = float(rate * BURST)
         self._last = now
         self.dropped = 0
-        self.total = 0
 
     def take(self, now: float) -> bool:
         """Whether one more line may pass; a refused one is counted in `dropped`."""
@@ -125,7 +124,6 @@ class RateLimit:
         self._last = now
         if self._level < 1:
             self.dropped += 1
-            self.total += 1
             return False
         self._level -= 1
         return True

@@ -83,7 +83,7 @@ def text_of(answer: Mapping[str, Any]) -> str:
     add(
         "site_backend_requests_total",
         "counter",
-        "Requests answered since the process of the back end was started.",
+        "Requests answered since the site was started.",
         [(labels, part["requests"]) for labels, part in backends],
     )
     families.append(

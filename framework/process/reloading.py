@@ -157,6 +157,8 @@ class Reloading:
         for name, child in reload.incoming.items():
             child.move_table(site.urls_path(name))
         for child in replaced:
+            if child.name in reload.incoming:
+                reload.incoming[child.name].health.restarts += child.health.restarts
             supervisor.retire(child)
             if child.name in reload.gone:
                 supervisor.listeners.close(child.name)

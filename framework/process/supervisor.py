@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from framework.process import control, linux, notify
 from framework.process.budget import Budget
 from framework.process.child import Child
+from framework.process.counts import Counts
 from framework.process.frontend import accepts, check_port_is_free, graceful_end, write_configuration
 from framework.process.launcher import LaunchError
 from framework.process.listeners import Listeners
@@ -68,6 +69,7 @@ class Supervisor:
         self.poller = Poller()
         self.children: list[Child] = []
         self.retired: list[Child] = []  # those that have been replaced, finishing what they have begun
+        self._counts: dict[str, Counts] = {}
         self.stopping = ""
         self.announced = False
         self._run_directory = RunDirectory(site)
@@ -124,7 +126,8 @@ class Supervisor:
 
     def new_child(self, part: Part) -> Child:
         """A child that is not started yet."""
-        return Child(part, self.output, self.poller.watch, self.poller.unwatch)
+        counts = self._counts.setdefault(part.name, Counts())
+        return Child(part, self.output, self.poller.watch, self.poller.unwatch, counts)
 
     def _next_deadline(self) -> float | None:
         times = [child.health.next_event for child in self.children]

@@ -7,11 +7,12 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from fastcore import scoreboard
 from framework.process.child import Child
+from framework.process.counts import Counts
 from framework.process.logs import Output
 from framework.process.parts import Part
 from framework.process.poller import Poller
@@ -19,17 +20,17 @@ from framework.process.privileges import caller
 
 
 @pytest.fixture
-def new_child() -> Callable[[], Child]:
+def new_child() -> Callable[..., Child]:
     poller = Poller()
     part = Part("web", "backend", ("/bin/true",), caller(), "/", {}, "/web")
-    return lambda: Child(part, Output(os.open("/dev/null", os.O_WRONLY)), poller.watch, poller.unwatch)
+    return lambda counts=None: Child(part, Output(), poller.watch, poller.unwatch, counts)
 
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_where_descriptors_run_out_none_stays_open(new_child: Callable[[], Child], tmp_path: Path) -> None:
+def test_where_descriptors_run_out_none_stays_open(new_child: Callable[..., Child]) -> None:
     child = new_child()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     before = open_descriptors()
@@ -40,6 +41,37 @@ def test_where_descriptors_run_out_none_stays_open(new_child: Callable[[], Child
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     child.close()
+    assert open_descriptors() == before
+
+
+def answered(board: int, place: int, requests: int, seconds: float) -> None:
+    """What a worker of that place writes when it has answered so many."""
+    head = scoreboard.HEAD.pack(2, os.getpid(), scoreboard.IDLE, 0, requests, 0.0, 0.0, 0, 0, 0, 0)
+    os.pwrite(board, head, place * scoreboard.PAGE)
+    at = scoreboard.BUCKETS_AT + 4 * scoreboard.bucket_of(seconds)
+    os.pwrite(board, requests.to_bytes(4, sys.byteorder), place * scoreboard.PAGE + at)
+
+
+def test_requests_are_summed_over_all_processes_of_a_back_end(new_child: Callable[..., Child]) -> None:
+    before, counts = open_descriptors(), Counts()
+    first, second = new_child(counts), new_child(counts)
+
+    def told(child: Child) -> tuple[int, int, int]:
+        row = child.describe()
+        return row["requests"], sum(count for _, count in row["latencies"]), len(row["workers"])
+
+    answered(first.open_scoreboard(2), 0, 3, 0.001)
+    board = second.open_scoreboard(2)
+    assert told(second) == (3, 3, 0)  # before it takes over
+    answered(board, 1, 4, 0.5)
+    assert told(second) == (7, 7, 1)
+    first.close()  # the old one ends after the new one has come
+    assert told(second) == (7, 7, 1)
+    second.open_scoreboard(2)  # it is started again
+    assert told(second) == (7, 7, 0)
+    assert second.describe()["p99"] is None
+    second.close()
+    assert told(second) == (7, 7, 0)
     assert open_descriptors() == before
 
 
