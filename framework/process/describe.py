@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from fastcore.values import replace
 from framework.process.launcher import FIRST_LISTEN_FD, LaunchError, Started, sealed_file, start
 from framework.process.logs import printable
 from framework.process.parts import Part, PartsError, backend_part
+from framework.process.poller import collect
 from framework.process.privileges import PrivilegeError
 from framework.process.runfiles import kill_session
 from framework.process.sandbox import SandboxError
@@ -90,23 +89,11 @@ def _import(site: Site, part: Part) -> tuple[bytes, str]:
 
 
 def _collect(started: Started, reader: int) -> tuple[bytes, str]:
-    deadline = time.monotonic() + IMPORT_TIMEOUT
-    received = {reader: b"", started.output: b"", started.errors: b""}
-    poller = select.poll()
-    for number in received:
-        os.set_blocking(number, False)
-        poller.register(number, select.POLLIN)
-    open_ends = set(received)
-    while reader in open_ends:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return b"", f"its import took longer than {IMPORT_TIMEOUT:g} s"
-        for number, _ in poller.poll(left * 1000):
-            data = os.read(number, 65536)
-            received[number] = (received[number] + data)[-MAX_TABLE_BYTES - 1 :]
-            if not data:
-                poller.unregister(number)
-                open_ends.discard(number)
+    try:
+        ends = (reader, started.output, started.errors)
+        received = collect(ends, IMPORT_TIMEOUT, MAX_TABLE_BYTES + 1, until=reader)
+    except TimeoutError:
+        return b"", f"its import took longer than {IMPORT_TIMEOUT:g} s"
     said = received[started.errors].decode("utf-8", "replace").strip()
     return received[reader], said.splitlines()[-1] if said else ""
 

@@ -12,10 +12,8 @@ import grp
 import json
 import os
 import pwd
-import select
 import socket
 import stat
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from framework.process import linux
 from framework.process.launcher import LaunchError, sealed_file, start
 from framework.process.parts import Part
+from framework.process.poller import collect
 from framework.process.probe import MISSING
 from framework.process.proof import compare, read_status
 from framework.process.runfiles import kill_session
@@ -274,21 +273,10 @@ def _probe(part: Part, wanted: list[tuple[str, str]]) -> list[str]:
 
 
 def _answers(output: int, errors: int, count: int) -> list[str]:
-    received = {output: b"", errors: b""}
-    poller = select.poll()
-    for number in received:
-        poller.register(number, select.POLLIN)
-    ends, deadline = set(received), time.monotonic() + PROBE_SECONDS
-    while ends:
-        events = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
-        if not events:
-            raise ValueError(f"the probe did not end within {PROBE_SECONDS:g} s")
-        for number, _ in events:
-            data = os.read(number, 65536)
-            received[number] = (received[number] + data)[:MAX_ANSWER_BYTES]
-            if not data:
-                poller.unregister(number)
-                ends.discard(number)
+    try:
+        received = collect((output, errors), PROBE_SECONDS, MAX_ANSWER_BYTES)
+    except TimeoutError:
+        raise ValueError(f"the probe did not end within {PROBE_SECONDS:g} s") from None
     try:
         answers = json.loads(received[output])
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import time
@@ -16,6 +15,7 @@ from framework.process import tls
 from framework.process.launcher import LaunchError, start
 from framework.process.loading import LoadError, in_child
 from framework.process.parts import Part
+from framework.process.poller import Poller
 from framework.process.runfiles import RunError, kill_session, write_file
 
 if TYPE_CHECKING:
@@ -73,20 +73,13 @@ def write_configuration(site: Site, part: Part) -> bool:
     FrontendError with what it said.
     """
     check = Check(site, part)
-    poller = select.poll()
-    open_ends = set()
-
-    def watch(number: int, _: Callable[[], object]) -> None:
-        poller.register(number, select.POLLIN)
-        open_ends.add(number)
-
-    check.begin(watch, open_ends.discard)
-    while open_ends and (left := check.deadline - time.monotonic()) > 0:
-        for number, _ in poller.poll(left * 1000):
-            if not check.read(number):
-                poller.unregister(number)
-    if open_ends:
-        check.give_up()
+    poller = Poller()
+    try:
+        check.begin(poller.watch, poller.unwatch)
+        if not poller.work_off(check.deadline):
+            check.give_up()
+    finally:
+        poller.close()
     if check.pid:
         check.ended(os.waitstatus_to_exitcode(os.waitpid(check.pid, 0)[1]))
     return check.take()

@@ -193,7 +193,7 @@ def test_a_rate_of_its_own_and_none_at_all() -> None:
     limit = RateLimit(0.0, 5)
     assert sum(limit.take(0.0) for _ in range(1000)) == 50
     assert sum(limit.take(2.0) for _ in range(1000)) == 10
-    assert limit.total == 1940
+    assert limit.take_dropped() == 1940
     free = RateLimit(0.0, 0)
     assert all(free.take(0.0) for _ in range(100_000))
 
