@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +142,14 @@ class TestLiveFigures:
             assert wrong == "ValueError"
 
 
+class TestPrivileges:
+    def test_a_button_makes_the_attempts_again(self, demo: Running, browser: Browser) -> None:
+        with page_of(browser) as page:
+            page.goto(demo.url("/status/privileges"))
+            page.get_by_role("button", name="Try again").click()
+            expect(page.locator("output")).to_have_text(re.compile("^At [0-9:]{8} the kernel refused 8 of 8 attempts"))
+
+
 class TestNotes:
     def test_written_read_changed_and_deleted(self, demo: Running, browser: Browser, artifacts: Path) -> None:
         with page_of(browser) as page:
@@ -193,16 +200,21 @@ class TestNotes:
 
 
 class TestForEverybody:
-    def test_are_valid_html(self, demo: Running, tmp_path: Path) -> None:
-        places = [(path, demo_site.CONSOLE) for path in PAGES] + [("/", WALL)]
-        pages = {}
-        for number, (path, host) in enumerate(places):
-            # Names below .localhost are known to browsers, not to every resolver.
-            headers = {"Host": f"{host}:{demo.port}"}
-            request = urllib.request.Request(f"http://127.0.0.1:{demo.port}{path}", headers=headers)
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                pages[f"{number}{path.replace('/', '-')}"] = answer.read()
-        assert problems(pages, tmp_path, "html") == []
+    @pytest.mark.parametrize(("form", "kind"), [("html", "text/html"), ("xml", "application/xhtml+xml")])
+    def test_all_pages_are_valid(self, demo: Running, tmp_path: Path, form: str, kind: str) -> None:
+        visitor = demo.visitor()
+        fields = visitor.hidden("/notes/")
+        assert visitor.post("/notes/", {**fields, "title": "Valid", "text": "<&>\n]]>"}).status == 303
+        note = re.findall(r"/notes/[0-9]+/", visitor.get("/notes/").text)[0]
+        places = [*PAGES, "/notes/?q=zzz", "/notes/?q=Valid", "/notes/?done=added", f"{note}edit", f"{note}delete"]
+        pages = [visitor.get(path, Accept=kind) for path in (*places, "/notes/999999/edit", "/status/nowhere")]
+        pages.append(visitor.post("/notes/", {**fields, "title": ""}, Accept=kind))
+        wall = demo.visitor(WALL)
+        pages += [wall.get("/", Accept=kind), wall.get("/nowhere", Accept=kind)]
+        assert {page.headers.get_content_type() for page in pages} == {kind}
+        assert sorted(page.status for page in pages) == [200] * 11 + [404] * 3 + [422]
+        named = {f"{number}-{page.status}": page.body for number, page in enumerate(pages)}
+        assert problems(named, tmp_path, form) == []
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_axe_finds_nothing(self, demo: Running, browser: Browser, scheme: str) -> None:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples/appliance"))
 
 from appliance import attempts, charts, parts, places
 from appliance.panels import add_attempts, add_parts
+from appliance.parts import Part
 from appliance.places import Place
 from appliance.proc import Disk, Load, Machine, Memory, Temperature
 from appliance.status import live
@@ -160,6 +161,19 @@ class TestParts:
         page = Document(title="t")
         add_parts(page.body, found)
         assert "hidden" in str(page)
+
+    @pytest.mark.parametrize(
+        ("users", "words"),
+        [
+            ((0, 33, 998, 999), "Each part is a process of its own with a user of its own"),
+            ((0, 0, 998, 998), "Parts with the same user are not separated from each other"),
+            ((998, 998), "nothing separates them"),
+        ],
+    )
+    def test_only_users_of_their_own_are_called_separated(self, users: tuple[int, ...], words: str) -> None:
+        page = Document(title="t")
+        add_parts(page.body, [Part(str(uid), "", "u", uid, pid, 0, here=False) for pid, uid in enumerate(users)])
+        assert words in str(page)
 
     def test_on_a_machine_that_tells_nothing(self, tmp_path: Path) -> None:
         assert parts.find(Machine(tmp_path)) == []

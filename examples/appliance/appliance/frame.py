@@ -72,31 +72,32 @@ def add_table_place(card: Element, label: str) -> Element:
     return card.add("div", class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
+# What assistive technology is told stands on an element around each drawing: SVG 1.1 has no aria-* attributes, and a
+# checker of XML refuses them on the drawing itself.
 def add_chart(place: Element, name: str, chart: Chart) -> Element:
     """An inline SVG of one or two series, with its meaning in words."""
-    svg = place.add(
-        "svg", class_="chart", viewBox=f"0 0 {WIDTH} {HEIGHT}", preserveAspectRatio="none", role="img",
-        aria_label=chart.text, data_chart=name,
-    )  # fmt: skip
+    box = place.add("div", class_="chart", role="img", aria_label=chart.text, data_chart=name)
+    svg = box.add("svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", preserveAspectRatio="none")
     svg.add("path", class_="grid-line", d=f"M0 {HEIGHT / 2:g}H{WIDTH}")
     for series, line, area in zip(("first", "second"), chart.lines, chart.areas, strict=False):
         group = svg.add("g", class_=series)
         group.add("path", class_="area", d=area)
         group.add("path", class_="line", d=line)
-    return svg
+    return box
 
 
 def add_bar(place: Element, name: str, percent: float) -> None:
     """A share as a bar. The figure stands beside it as text, so the bar is hidden from screen readers."""
-    svg = place.add("svg", class_="bar-chart", viewBox="0 0 100 1", preserveAspectRatio="none", aria_hidden=True)
+    box = place.add("div", class_="bar-chart", aria_hidden=True)
+    svg = box.add("svg", viewBox="0 0 100 1", preserveAspectRatio="none")
     svg.add("rect", width=f"{percent:g}", height="1", data_bar=name)
 
 
-def add_icon(place: Element, path: str, **attributes: str) -> Element:
+def add_icon(place: Element, path: str) -> Element:
     """A line drawing of 24 × 24 units in the text's colour."""
-    svg = place.add("svg", viewBox="0 0 24 24", aria_hidden=True, class_="icon", **attributes)
-    svg.add("path", d=path)
-    return svg
+    box = place.add("span", class_="icon", aria_hidden=True)
+    box.add("svg", viewBox="0 0 24 24").add("path", d=path)
+    return box
 
 
 def host_name() -> str:

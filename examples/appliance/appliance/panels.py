@@ -31,9 +31,7 @@ def add_parts(card: Element, parts: Sequence[Part]) -> None:
 
 def add_attempts(card: Element, me: str, attempts: Sequence[Attempt]) -> None:
     """What was tried and what the kernel answered."""
-    tried = [attempt for attempt in attempts if attempt.allowed is not None]
-    refused = sum(not attempt.allowed for attempt in tried)
-    card.add_paragraph(f"The kernel refused {refused} of {len(tried)} attempts of {me} made just now.", class_="soft")
+    card.add_paragraph(f"The kernel refused {count_refused(attempts)} of {me} made just now.", class_="soft")
     add_table_place(card, "Attempts and answers").add_table(
         attempts,
         columns=[
@@ -43,6 +41,12 @@ def add_attempts(card: Element, me: str, attempts: Sequence[Attempt]) -> None:
             Column("answer", "Answer"),
         ],
     )
+
+
+def count_refused(attempts: Sequence[Attempt]) -> str:
+    """How many of those that could be made: "8 of 8 attempts"."""
+    tried = [attempt for attempt in attempts if attempt.allowed is not None]
+    return f"{sum(not attempt.allowed for attempt in tried)} of {len(tried)} attempts"
 
 
 def _titled(part: Part) -> list[object]:
@@ -61,4 +65,6 @@ def _separation(parts: Sequence[Part]) -> str:
         return (
             f"All parts run as {parts[0].user}: nothing separates them. Started by root, each gets a user of its own."
         )
+    if len({part.uid for part in parts}) < len(parts):  # `sitectl dev` by root
+        return "Parts with the same user are not separated from each other, as the kernel shows them."
     return "Each part is a process of its own with a user of its own, as the kernel shows them."

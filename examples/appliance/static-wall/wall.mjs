@@ -15,11 +15,11 @@ function show({ texts, bars, charts }) {
   }
   state.dataset.state = texts[state.dataset.stateOf];
   for (const bar of document.querySelectorAll("[data-bar]")) bar.setAttribute("width", bars[bar.dataset.bar] ?? 0);
-  for (const svg of document.querySelectorAll("[data-chart]")) {
-    const { lines, areas, text } = charts[svg.dataset.chart];
-    svg.querySelectorAll(".line").forEach((path, i) => path.setAttribute("d", lines[i] ?? ""));
-    svg.querySelectorAll(".area").forEach((path, i) => path.setAttribute("d", areas[i] ?? ""));
-    svg.setAttribute("aria-label", text);
+  for (const place of document.querySelectorAll("[data-chart]")) {
+    const { lines, areas, text } = charts[place.dataset.chart];
+    place.querySelectorAll(".line").forEach((path, i) => path.setAttribute("d", lines[i] ?? ""));
+    place.querySelectorAll(".area").forEach((path, i) => path.setAttribute("d", areas[i] ?? ""));
+    place.setAttribute("aria-label", text);
   }
 }
 

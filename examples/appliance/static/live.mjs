@@ -26,12 +26,12 @@ function show({ texts = {}, bars = {}, charts = {}, rows = {} }) {
   for (const bar of document.querySelectorAll("[data-bar]")) {
     bar.setAttribute("width", bars[bar.dataset.bar] ?? 0);
   }
-  for (const svg of document.querySelectorAll("[data-chart]")) {
-    const chart = charts[svg.dataset.chart];
+  for (const place of document.querySelectorAll("[data-chart]")) {
+    const chart = charts[place.dataset.chart];
     if (!chart) continue;
-    svg.querySelectorAll(".line").forEach((path, i) => path.setAttribute("d", chart.lines[i] ?? ""));
-    svg.querySelectorAll(".area").forEach((path, i) => path.setAttribute("d", chart.areas[i] ?? ""));
-    svg.setAttribute("aria-label", chart.text);
+    place.querySelectorAll(".line").forEach((path, i) => path.setAttribute("d", chart.lines[i] ?? ""));
+    place.querySelectorAll(".area").forEach((path, i) => path.setAttribute("d", chart.areas[i] ?? ""));
+    place.setAttribute("aria-label", chart.text);
   }
   for (const [name, cells] of Object.entries(rows)) fill(document.querySelector(`[data-rows="${name}"]`), cells);
 }

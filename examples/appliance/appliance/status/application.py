@@ -9,14 +9,13 @@ from appliance.frame import not_kept
 from appliance.status import pages, remote
 from appliance.status.wall import wall_only
 from framework import App
-from framework.rpc import Proxy
 
 app = App(
     [
         (r"/$", pages.overview, "overview"),
         (r"/processes$", pages.processes, "processes"),
         (r"/privileges$", pages.privileges, "privileges"),
-        (r"/rpc$", Proxy([remote.overview, remote.processes, remote.figures]), "rpc"),
+        (r"/rpc$", remote.proxy, "rpc"),
     ],
     middleware=[not_kept, wall_only],
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 
-from appliance import attempts, frame, parts, places, units
+from appliance import frame, parts, units
 from appliance.panels import add_attempts, add_parts
-from appliance.status import live
+from appliance.status import live, remote
 from appliance.status.live import Live
 from appliance.status.machine import machine, sampler
 from appliance.status.tables import COLUMNS, DESCENDING, Order, process_rows
@@ -78,8 +78,9 @@ def privileges(request: Request) -> Document:
     found = parts.find(machine)
     add_parts(frame.add_card(main, "Who runs what"), found)
     card = frame.add_card(main, "What status may not do")
-    tried = attempts.make("notes", places.of("notes", found, machine), "notes.sqlite")
-    add_attempts(card, f"status, as user {frame.identity()},", tried)
+    add_attempts(card, f"status, as user {frame.identity()},", remote.attempts_on_notes(found))
+    again = card.add("p", class_="actions no-print")
+    again.button("Try again", class_="quiet").calls(remote.proxy.try_again)
     other = Element("a", "what notes may not do", href=request.get_url("notes:privileges"))
     card.add_paragraph("The other way round: ", other, ".", class_="after")
     return document

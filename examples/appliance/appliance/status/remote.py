@@ -6,9 +6,14 @@ const { texts } = await status.overview();
 
 from __future__ import annotations
 
+import time
+
+from appliance import attempts, panels, parts, places
+from appliance.attempts import Attempt
 from appliance.status import live
-from appliance.status.machine import sampler
+from appliance.status.machine import machine, sampler
 from appliance.status.tables import Order, process_rows
+from framework.rpc import Proxy
 
 
 def overview() -> dict[str, object]:
@@ -32,3 +37,17 @@ def figures() -> dict[str, float]:
         "load_one": now.load.one,
         "uptime_seconds": now.uptime,
     }
+
+
+def try_again() -> str:
+    """What a button of the page "Privileges" calls: the attempts are made once more."""
+    refused = panels.count_refused(attempts_on_notes(parts.find(machine)))
+    return f"At {time.strftime('%H:%M:%S')} the kernel refused {refused}."
+
+
+def attempts_on_notes(found: list[parts.Part]) -> list[Attempt]:
+    """What `status` tries on `notes`, one of the parts that were found."""
+    return attempts.make("notes", places.of("notes", found, machine), "notes.sqlite")
+
+
+proxy = Proxy([overview, processes, figures, try_again])
