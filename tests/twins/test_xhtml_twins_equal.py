@@ -163,6 +163,19 @@ def test_what_cannot_move_leaves_the_trees_as_they_are(xhtml: Any) -> None:
     assert first.parent is top
 
 
+def test_fragment_that_cannot_move_keeps_its_content(xhtml: Any) -> None:
+    top = xhtml.Element("div")
+    fragment = xhtml.Fragment("text", xhtml.Element("p", "1"))
+    for refused in (b"bytes", top, fragment.children[1]):
+        with pytest.raises((TypeError, ValueError)):
+            top.append("x", [fragment, refused])
+        assert (str(top), str(fragment)) == ("<div></div>", "text<p>1</p>")
+        assert fragment.children[1].parent is fragment
+    top.append(fragment, fragment)
+    assert (str(top), str(fragment)) == ("<div>text<p>1</p></div>", "")
+    assert top.children[1].parent is top
+
+
 def test_text_of_a_kind_of_its_own_becomes_plain_text(xhtml: Any) -> None:
     class Text(str):
         def __str__(self) -> str:
@@ -172,15 +185,13 @@ def test_text_of_a_kind_of_its_own_becomes_plain_text(xhtml: Any) -> None:
         def __str__(self) -> str:
             return Text("<n>")
 
-    class Odd(xhtml.Fragment):
-        def release(self) -> Any:
-            return [3]
-
+    odd = xhtml.Fragment()
+    odd._children = [3]
     top = xhtml.Element("p", Text("<t>"), Named())
     assert [type(child) for child in top.children] == [str, str]
     assert str(top) == "<p>&lt;t&gt;&lt;n&gt;</p>"
     with pytest.raises(TypeError, match="neither text nor node"):
-        top.append(Odd())
+        top.append(odd)
 
 
 def test_methods_and_functions_make_the_same_elements(xhtml: Any) -> None:

@@ -53,10 +53,14 @@ def record(recorder):
 
 def flatten(content, list into not None):
     """Append content to a list of texts and nodes. TypeError for what is no content (bytes, a dict)."""
-    _flatten(content, into)
+    cdef list fragments = []
+    _flatten(content, into, fragments)
+    for fragment in fragments:
+        fragment.release()
 
 
-cdef int _flatten(object content, list into) except -1:
+cdef int _flatten(object content, list into, list fragments) except -1:
+    """The same, except that the fragments whose content it is are still to be emptied."""
     if type(content) is str or type(content) is _plain:
         into.append(content)
     elif content is None or content is True or content is False:
@@ -65,31 +69,40 @@ cdef int _flatten(object content, list into) except -1:
         into.append(str.__str__(content))
     elif isinstance(content, Base):
         if isinstance(content, _fragment):
-            into.extend(content.release())
+            _flatten_fragment(<Branch>content, into, fragments)
         else:
             into.append(content)
     else:
         Py_EnterRecursiveCall(" in content")
         try:
-            _flatten_other(content, into)
+            _flatten_other(content, into, fragments)
         finally:
             Py_LeaveRecursiveCall()
     return 0
 
 
-cdef int _flatten_other(object content, list into) except -1:
+cdef int _flatten_fragment(Branch content, list into, list fragments) except -1:
+    for fragment in fragments:
+        if fragment is content:
+            return 0
+    into.extend(_children_of(content))
+    fragments.append(content)
+    return 0
+
+
+cdef int _flatten_other(object content, list into, list fragments) except -1:
     if type(content) is list or type(content) is tuple:
         for item in content:
-            _flatten(item, into)
+            _flatten(item, into, fragments)
     elif hasattr(content, "__xhtml__"):
-        _flatten(content.__xhtml__(), into)
+        _flatten(content.__xhtml__(), into, fragments)
     elif isinstance(content, (bytes, bytearray, memoryview)):
         raise TypeError(f"bytes are no text: decode them first ({bytes(content[:20])!r})")
     elif isinstance(content, dict):
         raise TypeError("a dict is no content; use add_definition_list() or add_table()")
     elif isinstance(content, _iterable) and not _has_text(type(content)):
         for item in content:
-            _flatten(item, into)
+            _flatten(item, into, fragments)
     else:
         into.append(str.__str__(str(content)))  # __str__ may give a subclass
     return 0
@@ -207,8 +220,9 @@ cdef int _insert(Branch element, Py_ssize_t place, tuple content) except -1:
     """Put content at a position among the children. All is looked at before anything moves."""
     cdef list pieces = []
     cdef list nodes = []
+    cdef list fragments = []
     for item in content:
-        _flatten(item, pieces)
+        _flatten(item, pieces, fragments)
     for piece in pieces:
         if type(piece) is not str:
             nodes.append(piece)
@@ -219,6 +233,8 @@ cdef int _insert(Branch element, Py_ssize_t place, tuple content) except -1:
             _refuse_cycle(element, <Branch>node)
         elif not isinstance(node, Base):
             raise TypeError(f"{type(node).__name__} is neither text nor node")
+    for fragment in fragments:
+        fragment.release()
     me = PyWeakref_NewRef(element, None) if nodes else None
     for node in nodes:
         if (<Base>node)._parent is None:

@@ -49,27 +49,37 @@ def record(recorder: Callable[[], tuple[str, int]] | None) -> None:
 
 def flatten(content: Any, into: list[Any]) -> None:
     """Append content to a list of texts and nodes. TypeError for what is no content (bytes, a dict)."""
+    fragments: list[Any] = []
+    _flatten(content, into, fragments)
+    for fragment in fragments:
+        fragment.release()
+
+
+def _flatten(content: Any, into: list[Any], fragments: list[Any]) -> None:
+    """The same, except that the fragments whose content it is are still to be emptied."""
     if content is None or content is True or content is False:
         return
     if isinstance(content, str):
         into.append(content if type(content) is str else str.__str__(content))
     elif isinstance(content, Base):
         if isinstance(content, _fragment):
-            into.extend(content.release())
+            if not any(content is fragment for fragment in fragments):
+                into.extend(content._children)
+                fragments.append(content)
         else:
             into.append(content)
     elif type(content) is list or type(content) is tuple:
         for item in content:
-            flatten(item, into)
+            _flatten(item, into, fragments)
     elif hasattr(content, "__xhtml__"):
-        flatten(content.__xhtml__(), into)
+        _flatten(content.__xhtml__(), into, fragments)
     elif isinstance(content, (bytes, bytearray, memoryview)):
         raise TypeError(f"bytes are no text: decode them first ({bytes(content[:20])!r})")
     elif isinstance(content, dict):
         raise TypeError("a dict is no content; use add_definition_list() or add_table()")
     elif isinstance(content, Iterable) and not _has_text(type(content)):
         for item in content:
-            flatten(item, into)
+            _flatten(item, into, fragments)
     else:
         into.append(str.__str__(str(content)))  # __str__ may give a subclass
 
@@ -190,8 +200,9 @@ def _name(key: str) -> str:
 def _insert(element: Any, place: int, content: tuple[Any, ...]) -> None:
     """Put content at a position among the children. All is looked at before anything moves."""
     pieces: list[Any] = []
+    fragments: list[Any] = []
     for item in content:
-        flatten(item, pieces)
+        _flatten(item, pieces, fragments)
     nodes = [piece for piece in pieces if type(piece) is not str]
     if len(nodes) > 1 and len({id(node) for node in nodes}) < len(nodes):
         raise ValueError("the same node is given twice; use clone() for a copy")
@@ -200,6 +211,8 @@ def _insert(element: Any, place: int, content: tuple[Any, ...]) -> None:
             _refuse_cycle(element, node)
         elif not isinstance(node, Base):
             raise TypeError(f"{type(node).__name__} is neither text nor node")
+    for fragment in fragments:
+        fragment.release()
     for node in nodes:
         old = None if node._parent is None else node._parent()
         if old is not None:
