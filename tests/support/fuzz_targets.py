@@ -6,6 +6,7 @@ implementation only the documented errors may escape. `mutate()` makes new input
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
@@ -28,6 +29,7 @@ from fastcore.routing import Router
 from fastcore.routing.errors import RoutingError
 from framework import HTTPError, Request
 from framework.site import SiteError, load
+from framework.wsgi import EnvironSource
 
 PURE = implementation.twin("pure")
 LIMITS = Limits(params_bytes=1500, params_count=30, body=2000, body_memory=300, requests_per_connection=3)
@@ -226,6 +228,15 @@ def check_forms(data: bytes) -> None:
     source = PURE.request.Request(1, 1, True, PURE.records.build_pairs([*pairs, *fields]))
     source.store_body(body, Limits())
     source.finish_body()
+    look_through(source)
+    environ: dict[str, Any] = {key.decode("latin-1"): value.decode("latin-1") for key, value in [*pairs, *fields]}
+    for length in (None, environ["CONTENT_LENGTH"]):  # None: it came in chunks, and nobody said how long it is
+        environ |= {"CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
+        look_through(EnvironSource(environ))
+
+
+def look_through(source: Any) -> None:
+    """Read all of a request; only HTTPError escapes."""
     try:
         request = Request(source)
     except HTTPError:
