@@ -22,7 +22,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from re import _constants as op  # type: ignore[attr-defined]
 from typing import Any
-from urllib.parse import quote
 
 from fastcore.routing.errors import AmbiguousPatternError, ParameterError, escape_controls
 from fastcore.routing.patterns import Route, compile_part
@@ -294,11 +293,17 @@ def encode_path(path: str) -> str:
     """
     if "/." in path and any(segment in (".", "..") for segment in path.split("/")):
         raise ParameterError(f"{path!r} has a dot segment, which clients resolve away")
+    encoded = _quote(path) if path.strip(SAFE_IN_PATH) else path
+    return "/%2F" + encoded[2:] if encoded.startswith("//") else encoded
+
+
+def _quote(path: str) -> str:
+    from urllib.parse import quote  # takes half a megabyte (ipaddress), and few paths need it
+
     try:
-        encoded = quote(path, safe=SAFE_IN_PATH)
+        return quote(path, safe=SAFE_IN_PATH)
     except UnicodeEncodeError:
         raise ParameterError(f"{path!r} holds a surrogate, which no URL can carry") from None
-    return "/%2F" + encoded[2:] if encoded.startswith("//") else encoded
 
 
 def make_plan(

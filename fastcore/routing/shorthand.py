@@ -7,7 +7,6 @@ stays the regex it is. No matching happens here.
 
 from __future__ import annotations
 
-import datetime
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -39,12 +38,18 @@ def _uuid(text: str) -> Any:
     return UUID(text)
 
 
+def _date(text: str) -> Any:
+    from datetime import date  # as uuid
+
+    return date.fromisoformat(text)
+
+
 CONVERTERS: Mapping[str, Converter] = {
     "int": Converter("[0-9]+", int, lambda value: f"{operator.index(value):d}"),
     "str": Converter("[^/]+"),
     "path": Converter(".+"),
     "uuid": Converter("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", _uuid),
-    "date": Converter("[0-9]{4}-[0-9]{2}-[0-9]{2}", datetime.date.fromisoformat),
+    "date": Converter("[0-9]{4}-[0-9]{2}-[0-9]{2}", _date),
     "slug": Converter("[-a-zA-Z0-9_]+"),
 }
 

@@ -241,7 +241,18 @@ app = App([("^/$", modules), ("^/late$", late)])
 """
 
 HEAVY = {"argparse", "asyncio", "ctypes", "dataclasses", "email", "hashlib", "http", "inspect", "logging", "pathlib"}
-HEAVY |= {"_hashlib", "socketserver", "ssl", "subprocess", "tempfile", "threading", "traceback", "tomllib"}
+HEAVY |= {
+    "_hashlib",
+    "socketserver",
+    "ssl",
+    "datetime",
+    "ipaddress",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "traceback",
+    "tomllib",
+}
 
 
 def test_what_an_application_does_not_use_is_not_in_its_memory_and_logging_is_set_up_when_it_is(folder: Folder) -> None:
