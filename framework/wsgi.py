@@ -20,8 +20,10 @@ class EnvironSource:
         self.environ = environ
         self.get = environ.get
         length = environ.get("CONTENT_LENGTH")
-        if not length:
-            self.content_length = -1 if environ.get("wsgi.input_terminated") else 0
+        if length in (None, "", "-1") and environ.get("wsgi.input_terminated"):  # Caddy's word for "unknown"
+            self.content_length = -1
+        elif not length:
+            self.content_length = 0
         else:
             valid = length.isascii() and length.isdigit() and len(length) <= 18
             self.content_length = int(length) if valid else -2

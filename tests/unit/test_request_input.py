@@ -265,6 +265,7 @@ def test_a_wsgi_body_whose_length_nobody_knows_is_read_to_its_end() -> None:
     assert without_length(b'{"a": 1}', CONTENT_TYPE="application/json").json == {"a": 1}
     assert without_length(b"a=1&b=2", **form).form["b"] == "2"
     assert without_length(b"", CONTENT_LENGTH="").form.pairs() == ()
+    assert without_length(b"abc", CONTENT_LENGTH="-1").data == b"abc"
     assert without_length(b"").data == b""
     with pytest.raises(HTTPError, match="submitted form"):
         without_length(b"something").form.pairs()
