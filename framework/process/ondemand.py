@@ -119,7 +119,7 @@ class OnDemand:
 
     def _wake(self, child: Child) -> None:
         """A connection waits for it."""
-        if child.health.state == "asleep" and not self._supervisor.stopping:
+        if child.health.state == "asleep":
             child.was_woken = True
             self._supervisor.budget.look(time.monotonic(), always=True)
             self._supervisor.start(child)

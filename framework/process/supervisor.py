@@ -286,9 +286,7 @@ class Supervisor:
         self.order_end(self._frontend, graceful_end(self.site), FRONTEND_GRACE)
         self.reloading.give_up("the site is stopped")
         for child in self.children:
-            if child.health.state == "asleep":
-                self.listeners.forget(child.name)
-            if child.health.resting or child.health.state == "asleep":
+            if child.health.resting:
                 child.health.enter("stopped", time.time())
 
     def _kill_all(self, reason: str) -> None:
@@ -304,9 +302,13 @@ class Supervisor:
             child.signal(number)
 
     def _stop_backends_after_frontend(self) -> None:
+        """Until then what sleeps is still woken: the front end may have a request that it has begun to read."""
         if not self._frontend.health.running:
             for child in self.children[1:]:
                 self.order_end(child)
+                if child.health.state == "asleep":
+                    self.listeners.forget(child.name)
+                    child.health.enter("stopped", time.time())
 
     def retire(self, child: Child, seconds: float = BACKEND_GRACE) -> None:
         """It has been replaced: it finishes what it has begun, for so many seconds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,5 +152,19 @@ def test_a_site_with_a_sleeper_stops_cleanly(site: RunningSite) -> None:
     assert site.text("/lazy/")
     assert site.text("/awake/")
     asleep(site, "lazy")
-    assert site.stop() == 0
+    descriptors = Path(f"/proc/{site.part('lighttpd')['pid']}/fd")
+    before = len(list(descriptors.iterdir()))
+    codes: list[int] = []
+    stopping = threading.Thread(target=lambda: codes.append(site.stop()))
+    with socket.create_connection(("127.0.0.1", site.port)) as begun:  # a request that is not there yet wakes it, too
+        begun.settimeout(60)
+        begun.sendall(b"GET /lazy/ HTTP/1.1\r\nHost: console.localhost\r\nConnec")
+        eventually("lighttpd has it", lambda: len(list(descriptors.iterdir())) > before)
+        stopping.start()
+        eventually("it stops", lambda: "graceful shutdown started" in site.said())
+        begun.sendall(b"tion: close\r\n\r\n")
+        answer = begun.recv(65536)
+    stopping.join()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert codes == [0]
     assert "stopped, nothing is left" in site.said()
