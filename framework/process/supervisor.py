@@ -132,7 +132,9 @@ class Supervisor:
     def _next_deadline(self) -> float | None:
         times = [child.health.next_event for child in self.children]
         times += [child.health.deadline or None for child in self.everyone() if child not in self.children]
-        times += [self.ondemand.next_event(), self.budget.next_event(), self.reloading.next_event()]
+        times.append(self.reloading.next_event())
+        if not self.stopping:  # then nobody acts on these, and they would come at once for ever
+            times += [self.ondemand.next_event(), self.budget.next_event()]
         times.append(self._control.next_deadline() if self._control is not None else None)
         if self.output.waiting:
             times.append(time.monotonic() + OUTPUT_INTERVAL)
