@@ -274,3 +274,44 @@ def test_what_an_application_does_not_use_is_not_in_its_memory_and_logging_is_se
     assert (modules.status, late.status) == (200, 200)
     assert not HEAVY & set(modules.body.decode().split())
     assert "<4>web: two\n<4>lines\n" in said
+
+
+FORKING = """\
+import os, time
+from framework import App, Response
+def fork(request):
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+        os._exit(0)
+    return Response.text(str(child))
+app = App([("^/$", fork)])
+"""
+
+
+def test_what_the_application_of_a_single_worker_forks_dies_with_it(folder: Folder) -> None:
+    spec = folder.path / "spec.json"
+    spec.write_text(json.dumps(spec_of(folder.site("web:app", FORKING), "web")))
+    address = f"unix:{folder.path}/web.sock"
+    command = [sys.executable, "-P", "-s", "-m", "framework.process.backend", "--spec", str(spec), "--bind", address]
+    deadline = time.monotonic() + 20
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        while not (folder.path / "web.sock").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with Client(address) as client:
+            child = int(client.request(cgi_params("GET", "/web/")).body)
+    finally:
+        process.kill()
+        process.wait(60)
+    deadline = time.monotonic() + 20
+    while runs(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not runs(child)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
