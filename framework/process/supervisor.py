@@ -43,6 +43,9 @@ FRONTEND_GRACE = 7.0
 BACKEND_GRACE = 10.0
 """Seconds to finish what is under way after the order to stop; then it is killed."""
 
+MAX_RETIRED = 16
+"""Replaced processes of one back end that still finish what they have begun; the oldest over that are killed."""
+
 PROBE_INTERVAL = 0.02
 """Seconds between looks whether the front end accepts connections, while it starts."""
 
@@ -317,6 +320,9 @@ class Supervisor:
         if child.health.state == "asleep":
             self.listeners.forget(child.name)
         if child.health.pid:
+            before = [other for other in self.retired if other.name == child.name]
+            for other in before[: max(len(before) + 1 - MAX_RETIRED, 0)]:
+                self._take_too_long(other)
             self.retired.append(child)
             self.order_end(child, grace=seconds)
 
