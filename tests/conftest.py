@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """One directory for everything temporary, short (unix socket paths end at 107 bytes) and open to other users."""
+    """One directory for everything temporary, short (unix socket paths end at 107 bytes) and open to other users.
+
+    Signals that whoever started the run ignores (nohup, a shell's `&`) would be ignored by the servers under test, too.
+    """
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     directory = Path(tempfile.mkdtemp(prefix="fc-"))
     directory.chmod(0o755)
     config.stash[RUN_DIRECTORY] = directory
