@@ -68,7 +68,9 @@ def test_a_worker_that_cannot_be_stopped_is_replaced_and_the_client_gets_an_erro
     assert site.get(f"/{backend}/never")[0] in (500, 502, 503, 504)
     for _ in range(4):
         assert site.get(f"/{backend}/")[0] == 200
-    eventually("its stack is in the log", lambda: re.search(rf"{backend}(?:/\d+)?\[\d+\] Timeout \(0:00:0", site.said()))
+    eventually(
+        "its stack is in the log", lambda: re.search(rf"{backend}(?:/\d+)?\[\d+\] Timeout \(0:00:0", site.said())
+    )
     pids = {worker["pid"] for worker in site.part(backend)["workers"]}
     assert before.isdigit()
     assert pids

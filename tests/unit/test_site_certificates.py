@@ -12,7 +12,7 @@ import pytest
 from framework.cli import main
 from framework.process.privileges import caller
 from framework.process.runfiles import RunError
-from framework.process.tls import check, keep_only, place
+from framework.process.tls import check, files_of, keep_only, place
 from framework.site import Site, load
 from framework.site.certificates import CertificateError, covers, examine, make_self_signed
 
@@ -185,7 +185,7 @@ def test_the_front_end_gets_copies_of_its_own_and_a_renewed_one_another_name(fol
     make_self_signed(folder / "a.pem", folder / "a.key", ["a.localhost"])
     second = place(site, rights)
     assert second != first
-    keep_only(site, [second])
+    keep_only(site, files_of(second))
     assert set(site.tls_directory.iterdir()) == set(second["a.localhost"])
 
 
