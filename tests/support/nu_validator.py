@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from npm_package import installed
 
 PACKAGE = "vnu-jar@26"
-HOME = Path(__file__).resolve().parents[2] / ".make" / "node"
-JAR = HOME / "node_modules" / "vnu-jar" / "build" / "dist" / "vnu.jar"
 
 
 def jar() -> Path:
@@ -23,13 +22,7 @@ def jar() -> Path:
     given = os.environ.get("NU_VALIDATOR_JAR")
     if given:
         return Path(given)
-    if not JAR.exists():
-        if shutil.which("npm") is None:
-            pytest.skip("needs npm")
-        HOME.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(HOME)]
-        subprocess.run([*command, PACKAGE], check=True, capture_output=True, timeout=300)
-    return JAR
+    return installed("node", PACKAGE, "vnu-jar/build/dist/vnu.jar")
 
 
 def problems(pages: Mapping[str, bytes], directory: Path, form: str) -> list[str]:

@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
+from npm_package import installed
 
 PACKAGE = "@open-rpc/meta-schema@1.14.9"
-HOME = Path(__file__).resolve().parents[2] / ".make" / "openrpc"
-MODULE = HOME / "node_modules" / "@open-rpc" / "meta-schema" / "index.js"
 
 
 def meta_schema() -> Any:
     """The schema, fetched by npm into the project's own folder for tools where it is not there."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
+    if shutil.which("node") is None:
         pytest.skip("needs npm")
-    if not MODULE.exists():
-        HOME.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(HOME)]
-        subprocess.run([*command, PACKAGE], check=True, capture_output=True, timeout=300)
-    script = f"const m = require({str(MODULE)!r}); console.log(JSON.stringify(m.default ?? m));"
+    module = installed("openrpc", PACKAGE, "@open-rpc/meta-schema/index.js")
+    script = f"const m = require({str(module)!r}); console.log(JSON.stringify(m.default ?? m));"
     return json.loads(subprocess.run(["node", "-e", script], check=True, capture_output=True, timeout=60).stdout)
 
 
