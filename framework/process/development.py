@@ -50,7 +50,7 @@ def development_site(site: Site, run_directory: Path, state_directory: Path) -> 
     """The site with all files in these folders, one worker for each back end, accounts that need no setup, no TLS."""
     user, group = _account()
     backends = {
-        name: replace(backend, workers=1, state_directory=state_directory / name, user=user, group=group)
+        name: replace(backend, workers=1, state_directory=state_directory / name, user=user, group=group, groups=())
         for name, backend in site.backends.items()
     }
     hosts = tuple(

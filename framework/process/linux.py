@@ -15,11 +15,20 @@ PR_SET_KEEPCAPS = 8
 PR_SET_SECCOMP = 22
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
+PR_GET_SECUREBITS = 27
+PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+SECBIT_NOROOT = 1 << 0
+SECBIT_NOROOT_LOCKED = 1 << 1
+SECBIT_NO_SETUID_FIXUP_LOCKED = 1 << 3
+SECBIT_KEEP_CAPS_LOCKED = 1 << 5
+SECBIT_NO_CAP_AMBIENT_RAISE = 1 << 6
+SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED = 1 << 7
 
 SECCOMP_MODE_FILTER = 2
 
@@ -192,6 +201,16 @@ def raise_ambient(mask: int) -> None:
     for number in range(64):
         if mask >> number & 1:
             _prctl("prctl(PR_CAP_AMBIENT_RAISE)", PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)
+
+
+def set_secure_bits(bits: int) -> None:
+    """Set the caller's securebits, which all it starts inherit (capabilities(7)); needs CAP_SETPCAP."""
+    _prctl("prctl(PR_SET_SECUREBITS)", PR_SET_SECUREBITS, bits)
+
+
+def secure_bits() -> int:
+    """The caller's securebits; /proc does not show them."""
+    return _prctl("prctl(PR_GET_SECUREBITS)", PR_GET_SECUREBITS)
 
 
 def unshare_mounts() -> None:

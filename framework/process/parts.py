@@ -53,6 +53,8 @@ class Part:
 
     argv      its command, the program by absolute path
     where     for people: "127.0.0.1:8080" or the back end's prefixes
+    directory its own folder, and its home
+    start_in  the folder it starts in; "" for its own
     log_rate  lines a second that it may print in the long run; 0 for no limit
     """
 
@@ -65,11 +67,17 @@ class Part:
     where: str
     view: View | None = None
     log_rate: int = LINES_PER_SECOND
+    start_in: str = ""
 
     def launch(self, descriptors: Mapping[int, int], listeners: tuple[str, ...], extra: Mapping[str, str]) -> Launch:
         """What `launcher.start` takes; `extra` are variables that differ from start to start."""
         variables = environment(self.privileges, home=self.directory, extra={**self.variables, **extra})
-        return Launch(self.argv, variables, self.privileges, self.directory, self.view, descriptors, listeners)
+        return Launch(self.argv, variables, self.privileges, self.working_directory, self.view, descriptors, listeners)
+
+    @property
+    def working_directory(self) -> str:
+        """The folder it starts in."""
+        return self.start_in or self.directory
 
 
 def outputs_of(backend: Backend, privileges: Privileges) -> int:
@@ -170,6 +178,7 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
         variables={**interpreter_variables(), **_temporary_directory(backend, privileges), **backend.environment},
         where=", ".join(prefixes),
         log_rate=backend.log_rate,
+        start_in=str(backend.working_directory or ""),
     )
     if describe and not os.path.isdir(part.directory):
         part = replace(part, directory="/")
@@ -179,6 +188,8 @@ def backend_part(site: Site, backend: Backend, *, describe: bool = False) -> Par
     trees += [Tree(str(site.urls_directory)), Tree(str(notify_directory(site)))]
     if part.directory != "/":
         trees.append(Tree(part.directory, writable=True))
+    if part.start_in:
+        trees.append(Tree(part.start_in))
     return with_view(part, trees)
 
 
@@ -187,7 +198,13 @@ def _backend_privileges(site: Site, backend: Backend, *, describe: bool) -> Priv
     if not root and backend.capabilities:
         raise PrivilegeError(f"back end {backend.name!r}: capabilities can only be given by root")
     if root:
-        rights = resolve(backend.user, backend.group, capabilities=backend.capabilities, umask=backend.umask)
+        rights = resolve(
+            backend.user,
+            backend.group,
+            groups=backend.groups,
+            capabilities=backend.capabilities,
+            umask=backend.umask,
+        )
     else:
         rights = caller(umask=backend.umask)
     limits = {

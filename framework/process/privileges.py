@@ -14,7 +14,7 @@ import os
 import pwd
 import resource
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastcore.values import dataclass, field
@@ -27,9 +27,20 @@ __all__ = ["STEPS", "Drop", "PrivilegeError", "Privileges", "apply", "caller", "
 
 BACKEND_UMASK = 0o077
 FRONTEND_UMASK = 0o027
+SETPCAP = 1 << linux.CAPABILITIES["setpcap"]
 MAX_OPEN_FILES = 4096
 MAX_PROCESSES = 512
 """Processes and threads of one user, as the kernel counts them (RLIMIT_NPROC): a fork bomb stops here."""
+
+SECURE_BITS = (
+    linux.SECBIT_NOROOT
+    | linux.SECBIT_NOROOT_LOCKED
+    | linux.SECBIT_NO_SETUID_FIXUP_LOCKED
+    | linux.SECBIT_KEEP_CAPS_LOCKED
+    | linux.SECBIT_NO_CAP_AMBIENT_RAISE
+    | linux.SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED
+)
+"""uid 0 means nothing any more, no capability outlives a change of ids, none becomes ambient; for good."""
 
 PASSED_ENVIRONMENT = ("FASTCORE_PURE", "FASTCORE_REQUIRE_COMPILED", "TZ")
 """The caller's variables that a child is given; everything else it has is listed by name."""
@@ -82,11 +93,17 @@ class Drop:
 
 
 def resolve(
-    user: str, group: str | None = None, *, capabilities: tuple[str, ...] = (), umask: int = BACKEND_UMASK
+    user: str,
+    group: str | None = None,
+    *,
+    groups: Iterable[str] = (),
+    capabilities: tuple[str, ...] = (),
+    umask: int = BACKEND_UMASK,
 ) -> Privileges:
-    """The rights of `user` with `group` (default: its own) as primary group and the groups that /etc/group gives it.
+    """The rights of `user` with `group` (default: its own) as primary group.
 
-    Raises PrivilegeError for a name that does not exist, for uid 0, and for an unknown capability.
+    Supplementary are the groups that /etc/group gives the user, and `groups`. Raises PrivilegeError for a name that
+    does not exist, for uid 0, and for an unknown capability.
 
     >>> resolve("www-data").uid  # doctest: +SKIP
     33
@@ -99,20 +116,27 @@ def resolve(
         gid = grp.getgrnam(group).gr_gid if group else account.pw_gid
     except KeyError:
         raise PrivilegeError(f"group {group!r} does not exist: 'sitectl setup' creates the groups of a site") from None
-    if account.pw_uid == 0 or gid == 0:
+    supplementary = tuple(sorted({*os.getgrouplist(user, gid), *map(_group_number, groups)}))
+    if account.pw_uid == 0 or 0 in supplementary:
         raise PrivilegeError(f"{user!r} is root: nothing of a site but its supervisor may run with uid 0 or gid 0")
     try:
         mask = linux.capability_mask(capabilities)
     except ValueError as error:
         raise PrivilegeError(str(error)) from None
-    groups = tuple(sorted(set(os.getgrouplist(user, gid))))
     limits = (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
         (resource.RLIMIT_NPROC, MAX_PROCESSES),
     )
     group_name = group or _group_name(gid)
-    return Privileges(user, group_name, account.pw_uid, gid, groups, mask, umask, True, limits)
+    return Privileges(user, group_name, account.pw_uid, gid, supplementary, mask, umask, True, limits)
+
+
+def _group_number(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise PrivilegeError(f"group {name!r} does not exist: 'groupadd --system {name}' makes it") from None
 
 
 def caller(*, umask: int = BACKEND_UMASK) -> Privileges:
@@ -181,15 +205,26 @@ def _group(drop: Drop) -> None:
 
 def _user(drop: Drop) -> None:
     if drop.privileges.switch:
-        linux.keep_capabilities(drop.privileges.capabilities != 0)
+        linux.keep_capabilities(True)
         os.setresuid(*[drop.privileges.uid] * 3)
+
+
+def _ambient_capabilities(drop: Drop) -> None:
+    mask = drop.privileges.capabilities
+    kept = mask | (SETPCAP if drop.privileges.switch else 0)
+    linux.set_capabilities(kept, kept, mask)
+    linux.raise_ambient(mask)
+
+
+def _secure_bits(drop: Drop) -> None:
+    # With the last of CAP_SETPCAP, after the ambient set, which cannot be raised from here on.
+    if drop.privileges.switch:
+        linux.set_secure_bits(SECURE_BITS)
 
 
 def _capabilities(drop: Drop) -> None:
     mask = drop.privileges.capabilities
     linux.set_capabilities(mask, mask, mask)
-    linux.raise_ambient(mask)
-    linux.keep_capabilities(False)
 
 
 def _end_with_parent(drop: Drop) -> None:
@@ -237,6 +272,8 @@ STEPS: tuple[tuple[str, Callable[[Drop], None]], ...] = (
     ("bounding set", _bounding_set),
     ("group", _group),
     ("user", _user),
+    ("ambient capabilities", _ambient_capabilities),
+    ("secure bits", _secure_bits),
     ("capabilities", _capabilities),
     ("end with parent", _end_with_parent),
     ("no new privileges", _no_new_privileges),
@@ -260,6 +297,8 @@ def apply(drop: Drop) -> None:
         except OSError as error:
             raise PrivilegeError(f"privileges, step {name!r}: {error.strerror or error}{_where(error)}") from error
     problems = prove(drop.privileges.to_spec())
+    if drop.privileges.switch and linux.secure_bits() != SECURE_BITS:
+        problems.append(f"securebits are {linux.secure_bits():#x}, declared {SECURE_BITS:#x}")
     if problems:
         raise PrivilegeError("rights are not as declared: " + "; ".join(problems))
 

@@ -169,7 +169,7 @@ def _service(
         ("SyslogLevelPrefix", "yes"),
         *_rate(backend.log_rate),
         *_ends(backend),
-        *_identity(part),
+        *_identity(part, backend.groups),
         *(
             ("Environment", quoted(f"{key}={value}", dollars=False))
             for key, value in sorted(part.launch({}, (), {}).environment.items())
@@ -211,18 +211,20 @@ def _ends(backend: Backend) -> Lines:
     ]
 
 
-def _identity(part: Part) -> Lines:
+def _identity(part: Part, groups: Iterable[str] = ()) -> Lines:
     rights = part.privileges
     names = " ".join(f"CAP_{name.upper()}" for name, bit in CAPABILITIES.items() if rights.capabilities >> bit & 1)
     return [
         ("User", rights.user),
         ("Group", rights.group),
-        ("WorkingDirectory", _escaped(part.directory)),
+        *([("SupplementaryGroups", " ".join(groups))] if groups else []),
+        ("WorkingDirectory", _escaped(part.working_directory)),
         ("UMask", f"{rights.umask:04o}"),
         ("Nice", str(rights.nice)),
         ("NoNewPrivileges", "yes"),
         ("CapabilityBoundingSet", names),
         ("AmbientCapabilities", names),
+        ("SecureBits", "noroot noroot-locked no-setuid-fixup-locked"),
     ]
 
 

@@ -44,9 +44,9 @@ def members_of(group: str) -> frozenset[str]:
         return frozenset()
 
 
-def find_account(user: str, group: str) -> Account:
-    """The account of a process that runs as `user` with `group` alone."""
-    return Account(user, _uid_of(user), _gids_of(group))
+def find_account(user: str, *groups: str) -> Account:
+    """The account of a process that runs as `user` with these groups and no others."""
+    return Account(user, _uid_of(user), frozenset[int]().union(*map(_gids_of, groups)))
 
 
 def may(account: Account, path: Path, wanted: int) -> bool:

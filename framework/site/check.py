@@ -199,7 +199,14 @@ def _check_foreign_socket(
 # -- accounts and folders
 
 
-def _check_account(user: str, group: str, findings: Findings, table: tuple[str | int, ...], prefix: str) -> Account:
+def _check_account(
+    user: str,
+    group: str,
+    findings: Findings,
+    table: tuple[str | int, ...],
+    prefix: str,
+    groups: tuple[str, ...] = (),
+) -> Account:
     """The account; one that is still to be made has the rights of everybody. What is missing is noted."""
 
     def note(key: str, reason: str, hint: str, level: Level) -> None:
@@ -213,7 +220,7 @@ def _check_account(user: str, group: str, findings: Findings, table: tuple[str |
         note("user", f"there is no user {user} yet", _SETUP, "note")
     elif not has_group:
         note("group", f"there is no group {group} yet", _SETUP, "note")
-    account = access.find_account(user, group)
+    account = access.find_account(user, group, *groups)
     if account.uid == 0:
         note("user", f"{user} is root under another name", "name an account of its own", "error")
     if 0 in account.groups:
@@ -323,9 +330,13 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _check_backend(site: Site, backend: Backend, findings: Findings) -> None:
     table = ("backend", backend.name)
-    account = _check_account(backend.user, backend.group, findings, table, f"backend.{backend.name}.")
+    account = _check_account(backend.user, backend.group, findings, table, f"backend.{backend.name}.", backend.groups)
     _check_state(backend, account, findings)
     _check_membership(site, backend, findings)
+    _check_groups(backend, findings)
+    if backend.working_directory is not None:
+        place, key = (*table, "working_directory"), f"backend.{backend.name}.working_directory"
+        _check_readable(account, backend.working_directory, "the working directory", findings, place, key)
     _check_application(backend, account, findings)
 
 
@@ -334,6 +345,14 @@ def _check_membership(site: Site, backend: Backend, findings: Findings) -> None:
         place, key = ("backend", backend.name, "user"), f"backend.{backend.name}.user"
         reason = f"{backend.user} is a member of {site.frontend_group}, the group that may talk to all back ends"
         findings.note(place, key, reason, f"gpasswd -d {backend.user} {site.frontend_group}", "warning")
+
+
+def _check_groups(backend: Backend, findings: Findings) -> None:
+    place, key = ("backend", backend.name, "groups"), f"backend.{backend.name}.groups"
+    for group in backend.groups:
+        if not access.group_exists(group):
+            hint = f"groupadd --system {group}, and give it what this back end needs"
+            findings.note(place, key, f"there is no group {group}", hint)
 
 
 def _check_application(backend: Backend, account: Account, findings: Findings) -> None:

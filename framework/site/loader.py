@@ -234,6 +234,7 @@ class _Loader:
         user = table.text("user", f"{site_name}-{name}", values.check_account)
         group = table.text("group", user, values.check_account)
         self._check_accounts(table, user, group)
+        groups = tuple(table.texts("groups", self._supplementary))
         environment = table.pairs("environment")
         for variable, value in environment.items():
             try:
@@ -247,6 +248,8 @@ class _Loader:
             prefix=table.text("prefix", f"/{name}", values.check_prefix),
             user=user,
             group=group,
+            groups=groups,
+            working_directory=table.text("working_directory", None, self._folder),
             workers=workers,
             path=self._path(table),
             environment=environment,
@@ -378,6 +381,14 @@ class _Loader:
             reason = "is the front end's: this back end could then talk to all others directly"
             table.refuse(key, reason, "name an account of its own; sitectl setup makes it")
 
+    def _supplementary(self, text: str) -> str:
+        name = values.check_account(text)
+        if name == "root":
+            raise Refused("is root's group: it opens what is closed to all others", "name the group of the device")
+        if name == self.accounts[1]:
+            raise Refused(f"{name} is the front end's: this back end could then talk to all others directly")
+        return name
+
     def _path(self, table: Table) -> tuple[Path, ...]:
         if "path" not in table:
             table.asked("path")
@@ -401,6 +412,12 @@ class _Loader:
             if backend.user in users:
                 reason = f"{backend.user} is also the account of {users[backend.user]}: neither is closed to the other"
                 table.refuse("user", reason, "name an account of its own", "warning")
+            for other in backends.values():
+                if other is not backend and other.group in backend.groups:
+                    reason = (
+                        f"{other.group} is the group of {other.name}: what it shares with its group is open to this"
+                    )
+                    table.refuse("groups", reason, "a group of its own for what two back ends share", "warning")
             for taken, owner in states.items():
                 if _overlap(backend.state_directory, taken):
                     reason = f"{backend.state_directory} and {taken}, the folder of {owner}, lie within each other"
@@ -415,7 +432,7 @@ class _Loader:
 
     def _check_control(self, table: Table, group: str, backends: Mapping[str, Backend]) -> None:
         for name, backend in backends.items():
-            if group and group == backend.group:
+            if group and group in (backend.group, *backend.groups):
                 table.refuse("control_group", f"is the group of back end {name}, which could ask what others do")
 
     def _check_foreign(self, hosts: tuple[Host, ...]) -> None:

@@ -45,6 +45,8 @@ class Backend:
     application      "module:object", imported by a fresh interpreter that already runs as `user`
     prefix           where hosts mount it unless they say otherwise: "/status", or "" for the root of the host
     user, group      the account it runs as; never root, never the front end's
+    groups           supplementary groups beside those that the account has
+    working_directory where it starts; None for its own folder
     workers          processes that answer requests, 1 or more
     processes        "static": there all the time; "dynamic": as many as there is work for; "ondemand": from the first
                      connection until nobody asks any more
@@ -79,6 +81,8 @@ class Backend:
     prefix: str
     user: str
     group: str
+    groups: tuple[str, ...] = ()
+    working_directory: Path | None = None
     workers: int = 1
     processes: str = "static"
     min_workers: int = 1

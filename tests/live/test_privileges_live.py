@@ -17,7 +17,16 @@ from running_site import RunningSite, discard, eventually, open_folder, running_
 
 from framework.process.launcher import Launch, LaunchError, sealed_file, start
 from framework.process.parts import backend_part
-from framework.process.privileges import STEPS, Drop, PrivilegeError, Privileges, apply, environment, resolve
+from framework.process.privileges import (
+    SECURE_BITS,
+    STEPS,
+    Drop,
+    PrivilegeError,
+    Privileges,
+    apply,
+    environment,
+    resolve,
+)
 from framework.process.proof import read_status
 from framework.process.view import Tree, ViewError, plan
 from framework.site import load
@@ -34,7 +43,7 @@ def site() -> Iterator[RunningSite]:
     folder = open_folder(Path())
     site = RunningSite(folder, environment={**os.environ, "SECRET_OF_THE_CALLER": "x", "PYTHONPATH": "/nowhere"})
     site.add_backend("one", environment={"GREETING": "hello"})
-    site.add_backend("two", workers=2)
+    site.add_backend("two", workers=2, groups=["audio"], working_directory="/usr/share/zoneinfo")
     site.add_backend("open", sandbox=False)
     try:
         with running_site(site):
@@ -56,7 +65,9 @@ def test_every_process_has_the_ids_groups_and_capabilities_of_its_part_and_no_mo
         status = read_status(pid)
         assert status["Uid"].split() == [str(account.pw_uid)] * 4, name
         assert status["Gid"].split() == [str(account.pw_gid)] * 4, name
-        assert {int(text) for text in status["Groups"].split()} == set(os.getgrouplist(user, account.pw_gid)), name
+        declared = [grp.getgrnam("audio").gr_gid] if name == "two" else []
+        groups = {*os.getgrouplist(user, account.pw_gid), *declared}
+        assert {int(text) for text in status["Groups"].split()} == groups, name
         for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert status[key] == NO_CAPABILITIES, (name, key)
         assert status["NoNewPrivs"] == "1", name
@@ -75,6 +86,18 @@ def test_no_way_leads_back_to_root_not_even_a_set_user_id_program(site: RunningS
     assert said.startswith(f"uid={pwd.getpwnam(user).pw_uid}({user}) gid=")
     assert "euid" not in said
     assert "root" not in said
+
+
+def test_uid_0_means_nothing_and_no_capability_can_become_ambient_again(site: RunningSite) -> None:
+    """securebits(7): nobody but the process itself can ask for its own."""
+    for name in ("one", "two", "open"):
+        assert int(site.text(f"/{name}/securebits")) == SECURE_BITS
+
+
+def test_a_back_end_starts_in_its_own_folder_or_in_that_which_is_declared(site: RunningSite) -> None:
+    assert site.text("/one/where") == str(site.state_directory / "one")
+    assert site.text("/two/where") == "/usr/share/zoneinfo"
+    assert f"HOME={site.state_directory / 'two'}" in site.text("/two/environment").split(" ")
 
 
 def test_no_two_parts_share_a_user_and_none_is_root(site: RunningSite) -> None:
@@ -294,6 +317,7 @@ def test_a_complete_drop_is_proved() -> None:
         ("supplementary groups", "Groups is"),
         ("bounding set", "CapBnd is 0x"),
         ("no new privileges", "NoNewPrivs is 0, declared 1"),
+        ("secure bits", "securebits are 0x"),
     ],
 )
 def test_a_step_that_is_left_out_is_found_by_the_proof(left_out: str, expected: str) -> None:
