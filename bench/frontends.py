@@ -16,14 +16,24 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import Settings, describe, facts, generate, last_words, notes, processors, spread, start_all
+from measuring import (
+    Settings,
+    by_rounds,
+    describe,
+    facts,
+    generate,
+    last_words,
+    notes,
+    processors,
+    spread,
+    start_all,
+    told_rounds,
+)
 from peers import FRONTS, Peer
 from servers import Program, Server
 from toolchain import Missing, compile_program, tell
 
 NAME = "frontends"
-TURNS = 4
-"""A round is cut into so many: between short turns the machine changes less than between long ones."""
 TITLES = {"nginx": "behind nginx", "lighttpd": "behind lighttpd"}
 
 _NGINX = """\
@@ -192,7 +202,7 @@ def measure(settings: Settings) -> dict[str, Any]:
             except Missing as error:
                 tell(f"    left out: {error}")
                 missing[kind.name] = str(error)
-        turns = settings.rounds * TURNS
+        turns = settings.rounds * settings.turns
         for number in range(turns):
             tell(f"  turn {number + 1} of {turns}")
             cases = [(server, front) for server in servers for front in fronts]
@@ -202,13 +212,13 @@ def measure(settings: Settings) -> dict[str, Any]:
                 measured.setdefault((server.peer.name, front.name), []).append(found)
                 told = f"{found['cpu_us']:>7.1f} us of processor time at {found['requests_per_second']:>8,.0f}/s"
                 tell(f"    {server.peer.name:26} behind {front.name:9} {told}  {found['first_error']}")
-    rows = make_rows([server.peer for server in servers], measured)
+    rows = make_rows([server.peer for server in servers], measured, settings.turns)
     return {"missing": missing, "rows": rows, "versions": versions}
 
 
 def measure_one(program: Path, server: Server, front: FrontEnd, settings: Settings) -> dict[str, Any]:
     """Requests through the front end: what the load generator tells, and the back end's time for one."""
-    timing = ("-w", "0.02", "-t", str(settings.seconds / TURNS))
+    timing = ("-w", "0.02", "-t", str(settings.turn_seconds))
     command = [str(program), *timing, "-c", str(settings.connections), "-p", f"/{server.peer.name}/", front.address]
     found, used = generate(command, server)
     if not found:
@@ -217,8 +227,10 @@ def measure_one(program: Path, server: Server, front: FrontEnd, settings: Settin
     return found
 
 
-def make_rows(peers: list[Peer], measured: dict[tuple[str, str], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A row for each back end: the lowest processor time, its spread, the median of the rate."""
+def make_rows(
+    peers: list[Peer], measured: dict[tuple[str, str], list[dict[str, Any]]], turns: int
+) -> list[dict[str, Any]]:
+    """A row for each back end: processor time, its spread, the rate; `turns` make a round."""
     rows = []
     for peer in peers:
         row: dict[str, Any] = describe(peer)
@@ -227,14 +239,16 @@ def make_rows(peers: list[Peer], measured: dict[tuple[str, str], list[dict[str, 
         row["errors"] = sum(each["errors"] for each in found)
         row["first_error"] = next((each["first_error"] for each in found if each["first_error"]), "")
         for name in TITLES:
-            rounds = measured.get((peer.name, name), [])
+            every = measured.get((peer.name, name), [])
             row[name] = None
-            if rounds and not any(each["errors"] for each in rounds):
+            if every and not any(each["errors"] for each in every):
+                cpu = by_rounds([each["cpu_us"] for each in every], turns, lowest=True)
+                rates = by_rounds([each["requests_per_second"] for each in every], turns)
                 row[name] = {
-                    "cpu_us": round(median(each["cpu_us"] for each in rounds), 2),
-                    "spread": spread([each["cpu_us"] for each in rounds]),
-                    "requests_per_second": round(median(each["requests_per_second"] for each in rounds), 1),
-                    "rounds": [round(each["cpu_us"], 2) for each in rounds],
+                    "cpu_us": round(median(cpu), 2),
+                    "spread": spread(cpu),
+                    "requests_per_second": round(median(rates), 1),
+                    "rounds": [round(each, 3) for each in cpu],
                 }
         rows.append(row)
     return rows
@@ -250,7 +264,7 @@ def render(result: dict[str, Any]) -> str:
     settings = result["settings"]
     how = (
         f"{', '.join(result['versions'].values())}; {settings['connections']} HTTP connections, one worker, "
-        f"medians of {settings['rounds'] * TURNS} turns of {settings['seconds'] / TURNS:g} s"
+        f"{told_rounds(settings)}"
     )
     return "\n".join([*lines, "", facts(result, how), *notes(result)])
 

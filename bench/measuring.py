@@ -26,8 +26,9 @@ Found = dict[str, Any]
 class Settings:
     """How long and how much.
 
-    rounds      measurements of each number
-    seconds     length of a timed measurement
+    rounds      of each number
+    turns       into which a round of a server is cut; between them the others have theirs
+    seconds     timed in a round, of all its turns together
     connections at once
     size        bytes of a large body
     requests    before memory is read
@@ -35,6 +36,7 @@ class Settings:
     """
 
     rounds: int = 5
+    turns: int = 8
     seconds: float = 1.0
     connections: int = 8
     size: int = 1 << 30
@@ -46,8 +48,13 @@ class Settings:
         """Those of the peers that are wanted."""
         return [peer for peer in peers if peer.name.startswith(self.only or ("",))]
 
+    @property
+    def turn_seconds(self) -> float:
+        """Length of one turn."""
+        return self.seconds / self.turns
 
-QUICK = Settings(rounds=1, seconds=0.3, size=64 << 20, requests=2000)
+
+QUICK = Settings(rounds=1, turns=2, seconds=0.3, size=64 << 20, requests=2000)
 
 
 def processors() -> tuple[int | None, int | None]:
@@ -94,6 +101,29 @@ def last_words(server: Program) -> str:
 def describe(peer: Peer) -> Found:
     """The columns of a row that tell which server it is."""
     return {"name": peer.name, "label": peer.label, "version": peer.version, "note": peer.note}
+
+
+def best_of_turns(turns: Sequence[float], *, lowest: bool = False) -> float:
+    """What a round gives: the median of the best quarter of its turns, at least of one.
+
+    What else the machine does, or another guest of its host, makes a turn slower and never faster, often for several
+    seconds, and not all servers by the same share. `lowest` where less is better.
+    """
+    ordered = sorted(turns, reverse=not lowest)
+    return median(ordered[: max(1, len(ordered) // 4)])
+
+
+def by_rounds(turns: Sequence[float], count: int, *, lowest: bool = False) -> list[float]:
+    """What each round gives, of `count` turns."""
+    rounds = [turns[start : start + count] for start in range(0, len(turns), count)]
+    return [best_of_turns(each, lowest=lowest) for each in rounds]
+
+
+def told_rounds(settings: Found) -> str:
+    """How a number was found, for the line below a table."""
+    turns = settings.get("turns", 1)
+    cut = f"{turns} turns of {settings['seconds'] / turns:g} s" if turns > 1 else f"{settings['seconds']:g} s"
+    return f"medians of {settings['rounds']} rounds of {cut}"
 
 
 def spread(values: Sequence[float]) -> float:

@@ -9,9 +9,10 @@
     python bench/run.py --realtime                   as root, on a machine that has other work: stops it meanwhile
     python bench/run.py --render                     the page and the drawings again from the kept results
 
-A number is the median of the rounds, its spread half of the distance between the quartiles; of processor time it is the
-lowest. Where there are two processors, server and load generator have one each. Progress is on standard error. A peer
-that cannot be had here is left out and told; everything that was started is stopped, also on an interrupt.
+A round is cut into turns, in which the servers are measured one after the other; it gives the median of the best
+quarter of them. A number is the median of the rounds, its spread half of the distance between the quartiles. Where
+there are two processors, server and load generator have one each. Progress is on standard error. A peer that cannot be
+had here is left out and told; everything that was started is stopped, also on an interrupt.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _tell_wrong_answers(result: dict[str, Any]) -> bool:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The settings that a command line asks for: what it names, the rest as --quick or the default has it."""
-    names = ("rounds", "seconds", "connections", "size", "requests")
+    names = ("rounds", "turns", "seconds", "connections", "size", "requests")
     named = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     start = QUICK if arguments.quick else Settings()
     return replace(start, **named, only=tuple(arguments.only or ()), realtime=arguments.realtime)
@@ -107,8 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         "--sections", nargs="+", choices=SECTIONS, metavar="NAME", help=f"some of {', '.join(SECTIONS)}"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="peers whose names begin so, nothing written")
-    parser.add_argument("--rounds", type=int, help=f"measurements of each peer ({Settings.rounds})")
-    parser.add_argument("--seconds", type=float, help=f"length of one measurement ({Settings.seconds:g})")
+    parser.add_argument("--rounds", type=int, help=f"of which a number is the median ({Settings.rounds})")
+    parser.add_argument("--turns", type=int, help=f"into which a round is cut ({Settings.turns})")
+    parser.add_argument("--seconds", type=float, help=f"timed in a round, for each peer ({Settings.seconds:g})")
     parser.add_argument("--connections", type=int, help=f"connections at once ({Settings.connections})")
     parser.add_argument("--size", type=parse_size, help="of a large body (1G)")
     parser.add_argument("--requests", type=int, help=f"before memory is read ({Settings.requests})")

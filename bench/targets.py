@@ -1,17 +1,36 @@
 """What was to be reached, what a run reached, and where it did not, why: arithmetic with the run's own figures.
 
-A target compares one figure of ours with another server's of the same section, or with a number. Each has the floor
-where there is one: what is asked for and lies above it cannot be had on that machine by any server.
+A target compares one figure of ours with another server's of the same section, or with a number. Where both have
+figures of the same rounds, the ratio is the median of the rounds' ratios, so that what slowed a whole round does not
+count. Each has the floor where there is one: what is asked for and lies above it cannot be had on that machine by any
+server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
+from measuring import spread
+
 Results = dict[str, dict[str, Any]]
-Figure = Callable[[Results], float | None]
+
+
+class Measured(float):
+    """A figure, and those of its rounds where they are kept."""
+
+    rounds: tuple[float, ...]
+
+    def __new__(cls, value: float, rounds: Sequence[float] = ()) -> Measured:
+        """`value` with what it is the median of."""
+        self = super().__new__(cls, value)
+        self.rounds = tuple(rounds)
+        return self
+
+
+Figure = Callable[[Results], Measured | None]
 
 
 def _row(results: Results, section: str, name: str) -> dict[str, Any]:
@@ -19,16 +38,28 @@ def _row(results: Results, section: str, name: str) -> dict[str, Any]:
     return next((row for row in rows if row["name"] == name), {})
 
 
+def _measured(summary: dict[str, Any] | None, key: str) -> Measured | None:
+    return Measured(summary[key], summary.get("rounds", ())) if summary else None
+
+
+def ratio(one: Measured, other: Measured) -> tuple[float, str]:
+    """One by the other, round by round where that is known; and its spread as text, "" where it is not."""
+    if not one.rounds or len(one.rounds) != len(other.rounds) or not all(other.rounds):
+        return one / other, ""
+    ratios = [mine / theirs for mine, theirs in zip(one.rounds, other.rounds, strict=True)]
+    return median(ratios), f" ± {spread(ratios) * 100:.0f} %"
+
+
 def rate(name: str, mode: str) -> Figure:
     """Requests per second of the small page."""
-    return lambda results: (_row(results, "hello", name).get(mode) or {}).get("requests_per_second")
+    return lambda results: _measured(_row(results, "hello", name).get(mode), "requests_per_second")
 
 
 def moved(kind: str, *names: str) -> Figure:
     """MB/s of a large body; of several servers, the fastest."""
 
-    def figure(results: Results) -> float | None:
-        found = [(_row(results, "transfer", name).get(kind) or {}).get("mb_per_second") for name in names]
+    def figure(results: Results) -> Measured | None:
+        found = [_measured(_row(results, "transfer", name).get(kind), "mb_per_second") for name in names]
         return max((value for value in found if value is not None), default=None)
 
     return figure
@@ -37,8 +68,8 @@ def moved(kind: str, *names: str) -> Figure:
 def backend_cpu(front: str, *names: str) -> Figure:
     """Microseconds of processor time for a request behind a front end; of several servers, the least."""
 
-    def figure(results: Results) -> float | None:
-        found = [(_row(results, "frontends", name).get(front) or {}).get("cpu_us") for name in names]
+    def figure(results: Results) -> Measured | None:
+        found = [_measured(_row(results, "frontends", name).get(front), "cpu_us") for name in names]
         return min((value for value in found if value is not None), default=None)
 
     return figure
@@ -47,9 +78,9 @@ def backend_cpu(front: str, *names: str) -> Figure:
 def remote(column: str, ours: bool) -> Figure:
     """Of remote calls behind nginx a column of ours, or the best of the others'."""
 
-    def figure(results: Results) -> float | None:
+    def figure(results: Results) -> Measured | None:
         found = [
-            row[column]
+            Measured(row[column])
             for row in results.get("rpc", {}).get("rows", [])
             if not row["bare"] and row["name"].startswith("fastcore") is ours and row[column]
         ]
@@ -62,10 +93,10 @@ def remote(column: str, ours: bool) -> Figure:
 def memory(name: str, further: bool = False) -> Figure:
     """MB of PSS of a server with one worker, or of each further worker."""
 
-    def figure(results: Results) -> float | None:
+    def figure(results: Results) -> Measured | None:
         row = _row(results, "memory", name)
         size = row.get("further") if further else row.get("workers", {}).get("1", {}).get("pss")
-        return None if size is None else size / 1e6
+        return None if size is None else Measured(size / 1e6)
 
     return figure
 
@@ -97,12 +128,12 @@ class Target:
             reached = ours <= self.factor
             return f"{ours:.2f} {self.unit}", reached, "" if reached else self.why
         if self.least:
-            ratio = other / ours if ours else 0.0
-            text = f"{ratio:.2f} × less ({ours:.1f} to {other:.1f} {self.unit})"
-            return text, ratio >= self.factor, "" if ratio >= self.factor else self._why_more(ours, other)
-        ratio = ours / other
-        text = f"{ratio:.2f} × ({ours:,.0f} to {other:,.0f} {self.unit})"
-        return text, ratio >= self.factor, "" if ratio >= self.factor else self._why_slower(results, ours, other)
+            found, give_or_take = ratio(other, ours) if ours else (0.0, "")
+            text = f"{found:.2f} ×{give_or_take} less ({ours:.1f} to {other:.1f} {self.unit})"
+            return text, found >= self.factor, "" if found >= self.factor else self._why_more(ours, other)
+        found, give_or_take = ratio(ours, other)
+        text = f"{found:.2f} ×{give_or_take} ({ours:,.0f} to {other:,.0f} {self.unit})"
+        return text, found >= self.factor, "" if found >= self.factor else self._why_slower(results, ours, other)
 
     def _why_slower(self, results: Results, ours: float, other: float) -> str:
         needed = self.factor * other

@@ -271,3 +271,37 @@ def test_the_checksum_does_not_depend_on_how_a_body_is_cut(bench: Any, size: int
     if size > 5 * stride:
         swapped = body[:stride] + bytes([body[stride] ^ 1]) + body[stride + 1 :]
         assert transfers._check(Body(swapped), stride).decode() != transfers.expected_answer(pattern, size, stride)
+
+
+def test_a_round_is_the_best_quarter_of_its_turns(bench: Any) -> None:
+    turns = [100.0, 40.0, 98.0, 60.0, 55.0, 70.0, 30.0, 99.0]
+    assert bench.measuring.best_of_turns(turns) == 99.5
+    assert bench.measuring.best_of_turns(turns, lowest=True) == 35.0
+    assert bench.measuring.best_of_turns([7.0]) == 7.0
+    assert bench.measuring.by_rounds([*turns, *[2 * turn for turn in turns]], 8) == [99.5, 199.0]
+
+
+def test_a_disturbed_round_does_not_move_a_ratio(bench: Any) -> None:
+    results = hello(ours=100, other=100)
+    for row, rounds in zip(results["hello"]["rows"], ([150, 50, 151], [100, 33, 100]), strict=True):
+        row["kept"]["rounds"] = rounds
+    text, enough, _ = target(bench, factor=1.5).judge(results)
+    assert (text, enough) == ("1.51 × ± 0 % (100 to 100 /s)", True)
+    results["hello"]["rows"][0]["kept"]["rounds"] = [150, 50]  # of another run: nothing to pair
+    assert target(bench, factor=1).judge(results)[0] == "1.00 × (100 to 100 /s)"
+
+
+def test_what_the_line_below_a_table_says_of_rounds(bench: Any) -> None:
+    told = bench.measuring.told_rounds
+    assert told({"rounds": 5, "turns": 8, "seconds": 1.0}) == "medians of 5 rounds of 8 turns of 0.125 s"
+    assert told({"rounds": 3, "seconds": 1.5}) == "medians of 3 rounds of 1.5 s"
+
+
+def test_slow_transfers_have_fewer_turns_and_those_before_the_timing_do_not_count(bench: Any) -> None:
+    def turn(rate: float) -> dict[str, Any]:
+        return {"rate": rate, "cpu": 1 / rate, "seconds": 1.0, "error": ""}
+
+    peer = bench.peers.transfer_peers()[0]
+    rounds = [[turn(9999)], [turn(10), turn(30), turn(20)], [turn(31)], [turn(5), turn(32)]]
+    (row,) = bench.transfer.make_rows([peer], {(peer.name, "up"): rounds})
+    assert (row["up"]["mb_per_second"], row["up"]["rounds"], row["file"]) == (31, [30, 31, 32], None)
