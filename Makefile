@@ -94,8 +94,8 @@ soak-fastcore: tools ## LEAK_REQUESTS requests of every kind: memory, descriptor
 	@FASTCORE_LEAK_REQUESTS=$(LEAK_REQUESTS) $(PYTEST) -q -s tests/fuzz/test_leaks.py $(PYTEST_ARGS)
 
 .PHONY: soak
-soak: tools ## every fault of a running site again and again for SOAK_SECONDS (root); writes docs/faults.md
-	@$(PACKAGES) lighttpd
+soak: tools ## every fault of a running site, SOAK_SECONDS behind each front end (root); writes docs/faults.md
+	@$(PACKAGES) lighttpd nginx
 	@$(VENV)/bin/python scripts/soak.py $(SOAK_SECONDS)
 
 .PHONY: sanitize

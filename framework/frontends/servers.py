@@ -26,6 +26,7 @@ class Server:
     check_options    before the configuration file, to say whether it is good and end
     graceful_end     the signal after which it finishes its requests and ends
     graceful_reload  the signal after which it reads its configuration again
+    forks            whether other processes than its own answer, which do not end when that one is killed
     """
 
     name: str
@@ -35,6 +36,7 @@ class Server:
     check_options: tuple[str, ...]
     graceful_end: signal.Signals
     graceful_reload: signal.Signals
+    forks: bool = False
 
     def command(self, program: str, file: Path) -> tuple[str, ...]:
         """To run `program` in the foreground."""
@@ -74,6 +76,7 @@ SERVERS: Final[Mapping[str, Server]] = {
         ("-t", "-q", "-e", "stderr", "-c"),
         signal.SIGQUIT,
         signal.SIGHUP,
+        forks=True,
     ),
 }
 """By name, the default first."""

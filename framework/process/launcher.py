@@ -11,10 +11,11 @@ import os
 import select
 import signal
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import NoReturn
 
 from fastcore.values import dataclass, field
+from framework.process.linux import new_process_namespace
 from framework.process.privileges import Drop, PrivilegeError, Privileges, apply
 from framework.process.view import View
 
@@ -43,6 +44,7 @@ class Launch:
     descriptors  number in the child → descriptor of the parent; 1 and 2 are pipes made by `start`, 0 is /dev/null
     unless given
     listeners    names for LISTEN_FDNAMES of the descriptors from 3 on; empty for a program that gets no listener
+    contained    what it forks ends with it, where the system allows that (pid_namespaces(7)); it sees itself as pid 1
     """
 
     argv: tuple[str, ...]
@@ -52,6 +54,7 @@ class Launch:
     view: View | None = None
     descriptors: Mapping[int, int] = field(default_factory=dict)
     listeners: tuple[str, ...] = ()
+    contained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,10 @@ def start(launch: Launch) -> Started:
         # Blocked across the fork: a signal for the child must not run the parent's handlers in it.
         old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
-            if pid == 0:
-                _become(launch, parent, output_end, errors_end, report_end)
+            with new_process_namespace() if launch.contained else nullcontext():
+                pid = os.fork()
+                if pid == 0:
+                    _become(launch, parent, output_end, errors_end, report_end)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
         on_error.pop_all()

@@ -1,7 +1,8 @@
-"""The Linux calls that `os` has no name for: prctl, capset, unshare, mount, landlock.
+"""The Linux calls that `os` has no name for: prctl, capset, unshare, setns, mount, landlock.
 
-Each function does one call and raises OSError with the call's name. Nothing is decided here; `privileges`, `view`
-and `landlock` decide. Sources: prctl(2), capabilities(7), mount(2), mount_namespaces(7), landlock(7), seccomp(2).
+Each function does one thing and raises OSError with the call's name. Nothing is decided here; `privileges`, `view`
+and `landlock` decide. Sources: prctl(2), capabilities(7), mount(2), mount_namespaces(7),
+pid_namespaces(7), landlock(7), seccomp(2).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
@@ -33,6 +36,7 @@ SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED = 1 << 7
 SECCOMP_MODE_FILTER = 2
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 # The same number on every architecture (as of all system calls since Linux 5.3).
@@ -221,6 +225,36 @@ def unshare_mounts() -> None:
 def unshare_network() -> None:
     """Give the caller a network namespace of its own, with no interface that is up (needs CAP_SYS_ADMIN)."""
     _check(int(_libc.unshare(CLONE_NEWNET)), "unshare(CLONE_NEWNET)")
+
+
+@contextmanager
+def new_process_namespace() -> Iterator[bool]:
+    """What the caller forks within is the first process of a namespace: when it ends, the kernel kills all below it.
+
+    Needs CAP_SYS_ADMIN; gives False, and changes nothing, where the system does not allow it.
+    """
+    try:
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a kernel without
+        yield False
+        return
+    try:
+        try:
+            _enter(own)  # whoever may do this may do it again at the end
+            _check(int(_libc.unshare(CLONE_NEWPID)), "unshare(CLONE_NEWPID)")
+        except OSError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            _enter(own)
+    finally:
+        os.close(own)
+
+
+def _enter(namespace: int) -> None:
+    _check(int(_libc.setns(namespace, CLONE_NEWPID)), "setns(CLONE_NEWPID)")
 
 
 def can_unshare_mounts() -> bool:

@@ -56,6 +56,7 @@ class Part:
     directory its own folder, and its home
     start_in  the folder it starts in; "" for its own
     log_rate  lines a second that it may print in the long run; 0 for no limit
+    contained  what it forks ends with it, however it ends
     """
 
     name: str
@@ -68,11 +69,21 @@ class Part:
     view: View | None = None
     log_rate: int = LINES_PER_SECOND
     start_in: str = ""
+    contained: bool = False
 
     def launch(self, descriptors: Mapping[int, int], listeners: tuple[str, ...], extra: Mapping[str, str]) -> Launch:
         """What `launcher.start` takes; `extra` are variables that differ from start to start."""
         variables = environment(self.privileges, home=self.directory, extra={**self.variables, **extra})
-        return Launch(self.argv, variables, self.privileges, self.working_directory, self.view, descriptors, listeners)
+        return Launch(
+            self.argv,
+            variables,
+            self.privileges,
+            self.working_directory,
+            self.view,
+            descriptors,
+            listeners,
+            self.contained,
+        )
 
     @property
     def working_directory(self) -> str:
@@ -132,18 +143,19 @@ def frontend_part(site: Site) -> Part:
         raise PartsError(problems)
     from framework.frontends.servers import SERVERS
 
-    program = find_program(site.frontend)
+    program, server = find_program(site.frontend), SERVERS[site.frontend]
     trees = [Tree(str(host.static)) for host in site.hosts if host.static is not None]
     trees += [Tree(str(foreign.root)) for foreign in site.foreign.values() if foreign.root is not None]
     trees += [Tree(str(site.run_directory)), Tree(str(site.frontend_directory), writable=True)]
     part = Part(
         name=site.frontend,
         kind="frontend",
-        argv=SERVERS[site.frontend].command(program, site.frontend_configuration),
+        argv=server.command(program, site.frontend_configuration),
         privileges=privileges,
         directory="/",
         variables={},
         where=", ".join(map(str, site.addresses)),
+        contained=privileges.switch and server.forks,
     )
     return with_view(part, trees)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from fastcore.values import dataclass, field
 from framework.process import landlock, linux
-from framework.process.proof import prove
+from framework.process.proof import prove, read_status
 from framework.process.sandbox import Sandbox
 from framework.process.view import View
 
@@ -229,8 +229,9 @@ def _capabilities(drop: Drop) -> None:
 
 def _end_with_parent(drop: Drop) -> None:
     # After the ids: the kernel clears the signal whenever they change. The check closes the gap before it was set.
+    # (getppid() is 0 in a pid namespace of its own; /proc knows.)
     linux.parent_death_signal(signal.SIGKILL)
-    if os.getppid() != drop.parent:
+    if (os.getppid() or int(read_status()["PPid"])) != drop.parent:
         os._exit(125)
 
 

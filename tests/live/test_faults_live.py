@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import FAIL_OTHERS, TITLES, Faults, movable_clock
+from faults import FAIL_OTHERS, Faults, faults_of, movable_clock
 from running_site import RunningSite, discard, open_folder
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users, mounts and limits are real")
@@ -23,17 +23,24 @@ NO_FAILURE = (
 )
 
 
+OF_THE_FRONT_END = ("back_end_killed", "front_end_killed", "front_end_worker_killed", "spool_disk_full")
+"""What depends on which front end there is: done behind nginx, too."""
+
+CASES = [("lighttpd", name) for name in faults_of("lighttpd") if name != "supervisor_killed"]
+CASES += [("nginx", name) for name in OF_THE_FRONT_END]
+
+
 @pytest.fixture(scope="module")
-def faults() -> Iterator[Faults]:
+def faults(front_end: str) -> Iterator[Faults]:
     folder = open_folder(Path())
     try:
-        with Faults(RunningSite(folder, environment=movable_clock(folder))).running() as faults:
+        with Faults(RunningSite(folder, environment=movable_clock(folder)), front_end).running() as faults:
             yield faults
     finally:
         discard(folder)
 
 
-@pytest.mark.parametrize("name", [name for name in TITLES if name != "supervisor_killed"])
+@pytest.mark.parametrize(("front_end", "name"), CASES, scope="module")
 def test_a_site_survives(faults: Faults, name: str) -> None:
     row = faults.run(name)
     assert row.left == []

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_site import APPLICATION, RunningSite, discard, eventually, open_folder
+from running_site import APPLICATION, RunningSite, alive, discard, eventually, open_folder
 
 from framework.process.view import _barred
 
@@ -127,6 +127,22 @@ def compile_relay(program: Path) -> None:
     if compiler is None:
         pytest.skip("needs a C compiler: a process that ends within microseconds cannot be written in Python")
     subprocess.run([compiler, "-O2", "-o", program, "-xc", "-"], input=RELAY.encode(), check=True)
+
+
+@pytest.mark.parametrize("frontend", ["lighttpd", "nginx"])
+def test_no_process_of_a_part_outlives_a_killed_supervisor(small: RunningSite, frontend: str) -> None:
+    """nginx's workers go on when its main process is killed, and would keep the port; no part may leave any."""
+    small.site_keys["frontend"] = frontend
+    small.write_site()
+    small.start()
+    processes = [pid for part in small.status()["parts"] for pid in part["processes"]]
+    assert len(processes) == {"lighttpd": 3, "nginx": 4}[frontend]
+    assert small.process is not None
+    small.process.kill()
+    small.process.wait()
+    eventually("all have ended", lambda: not any(alive(pid) for pid in processes))
+    small.start()
+    assert small.get("/one/")[0] == 200
 
 
 @pytest.mark.parametrize("way", ["stray", "invisible", "nested", "relay"])

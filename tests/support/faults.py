@@ -16,6 +16,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class Row:
     longest: float = 0.0
     left: list[str] = field(default_factory=list)
     remark: str = ""
+    seen: Counter[str] = field(default_factory=Counter)  # what those that failed got: status, or exception
 
     def add(self, other: Row) -> None:
         self.times += other.times
@@ -114,6 +116,7 @@ class Row:
         self.without = max(self.without, other.without)
         self.longest = max(self.longest, other.longest)
         self.left += other.left
+        self.seen += other.seen
         self.remark = other.remark or self.remark
 
 
@@ -169,14 +172,17 @@ class Load:
         good = sorted(end for _, end, wrong in self.events["victim"] if not wrong and end >= at)
         without = max((later - earlier for earlier, later in itertools.pairwise([at, *good])), default=0.0)
         longest = max((end - begun for begun, end, _ in both), default=0.0)
-        return Row(name, 1, len(both), len(failures["victim"]), len(failures["other"]), without, longest)
+        seen = Counter(wrong for events in failures.values() for _, _, wrong in events)
+        victim, other = len(failures["victim"]), len(failures["other"])
+        return Row(name, 1, len(both), victim, other, without, longest, seen=seen)
 
 
 class Faults:
-    """A site with a victim and another back end, and everything that can befall it."""
+    """A site with a front end, a victim and another back end, and everything that can befall it."""
 
-    def __init__(self, site: RunningSite) -> None:
+    def __init__(self, site: RunningSite, front_end: str = "lighttpd") -> None:
         self.site = site
+        self.front_end = site.site_keys["frontend"] = front_end
         self.disk = site.folder / "disk"
         self.log = self.disk / "site.log"
         site.write_code("trouble.py", TROUBLE)
@@ -270,7 +276,15 @@ class Faults:
         self._kill("victim")
 
     def do_front_end_killed(self, load: Load) -> None:
-        self._kill("lighttpd")
+        self._kill(self.front_end)
+
+    def do_front_end_worker_killed(self, load: Load) -> None:
+        """The process below nginx's own that answers; its main process starts another one."""
+        main = self.site.part(self.front_end)["pid"]
+        before = children_of(main)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        eventually("another is there", lambda: set(children_of(main)) - set(before))
 
     def _kill(self, name: str) -> None:
         part = self.site.part(name)
@@ -284,7 +298,7 @@ class Faults:
     def do_supervisor_killed(self, load: Load) -> str:
         site = self.site
         assert site.process is not None
-        children = [part["pid"] for part in site.status()["parts"]]
+        children = [pid for part in site.status()["parts"] for pid in part["processes"]]
         site.process.kill()
         site.process.wait()
         eventually("its children are gone", lambda: not any(alive(pid) for pid in children))
@@ -406,6 +420,7 @@ TITLES = {
     "worker_killed": "kill -9 of a worker",
     "back_end_killed": "kill -9 of a back end",
     "front_end_killed": "kill -9 of the front end",
+    "front_end_worker_killed": "kill -9 of the front end's worker",
     "supervisor_killed": "kill -9 of the supervisor",
     "log_disk_full": "full disk for the log",
     "spool_disk_full": "full disk for bodies",
@@ -418,13 +433,24 @@ TITLES = {
     "clock_jump": "jumps of the clock",
     "reload": "reload under load",
 }
-FAIL_OTHERS = ("front_end_killed", "supervisor_killed")
+FAIL_OTHERS = ("front_end_killed", "front_end_worker_killed", "supervisor_killed")
 """Faults of what all requests pass: the other back end's fail too."""
+
+FRONT_ENDS = ("lighttpd", "nginx")
+
+
+def faults_of(front_end: str) -> list[str]:
+    """The names of the faults that can befall a site behind it: lighttpd is one process, nginx has workers."""
+    return [name for name in TITLES if name != "front_end_worker_killed" or front_end == "nginx"]
 
 
 def mount(folder: Path, options: str, mounted: list[Path]) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
     mounted.append(folder)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def pids_of(uids: set[int]) -> list[int]:
