@@ -1,7 +1,7 @@
 """One back end: a fresh interpreter, its user already, that takes its listener, imports its application and serves.
 
     python -m framework.process.backend NAME               as the supervisor starts it: spec on descriptor 0, LISTEN_FDS
-    python -m framework.process.backend --spec FILE        the same under systemd socket activation
+    python -m framework.process.backend --spec FILE        the same under systemd socket activation, without reloads
     python -m framework.process.backend --spec FILE --bind unix:/path     without a listener from outside
 
 It proves its privileges before it imports anything of the application. An application that cannot be imported is
@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         spec = _read_spec(options.spec)
         name = spec.backend
+        _end_with_keeper(notify_address)
         _confine(spec)
         _prove(spec)
         if options.describe:
@@ -114,6 +115,17 @@ def _read_spec(file: str | None) -> Spec:
         return parse(data)
     except SpecError as error:
         raise BackendError(str(error)) from None
+
+
+def _end_with_keeper(notify_address: str) -> None:
+    """Where a keeper has started this process (`framework.process.keeper`): it does not outlive it."""
+    if notify_address.startswith("fd:"):
+        from framework.process import linux
+
+        linux.parent_death_signal(signal.SIGKILL)
+        os.set_inheritable(int(notify_address[3:]), False)
+        if not notify.send("STATUS=starting", notify_address):  # it ended before the kernel was told
+            os._exit(0)
 
 
 def _confine(spec: Spec) -> None:

@@ -11,6 +11,7 @@ import re
 import time
 from collections import deque
 
+from framework.process.printable import printable
 from framework.process.sinks import LEVELS, LogError, Lost, Sink, Stream
 
 __all__ = ["LineBuffer", "Output", "RateLimit", "level_of", "printable"]
@@ -32,17 +33,6 @@ END_OF_WRITER = b"\0"
 
 _WORDS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warning", "ERROR": "error", "CRITICAL": "critical"}
 _PREFIX = re.compile(r"<([0-7])>")
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """The text with control and direction characters shown as escapes; a tab stays.
-
-    >>> printable("red \\x1b[31m")
-    'red \\\\x1b[31m'
-    """
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def level_of(line: str, usual: str, before: str) -> tuple[str, str]:

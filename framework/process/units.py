@@ -157,10 +157,12 @@ def _service(
         confinement=confinement_of(site, part, backend, tables.values()),
     )
     spec["tree"] = {**spec["tree"], "tables": dict(tables)}
+    keeper = (part.argv[0], "-P", "-s", "-S", "-m", "framework.process.keeper")
     lines: Lines = [
         ("Type", "notify"),
         ("NotifyAccess", "main"),
-        ("ExecStart", " ".join(map(quoted, part.argv))),
+        ("ExecStart", " ".join(map(quoted, (*keeper, part.name)))),
+        ("ExecReload", f"{' '.join(map(quoted, keeper))} --reload $MAINPID"),
         ("StandardInput", "data"),
         *(("StandardInputText", _escaped(line)) for line in json.dumps(spec, indent=1).splitlines()),
         ("StandardOutput", "journal"),

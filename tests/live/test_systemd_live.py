@@ -34,6 +34,15 @@ def page(request):
 app = App([(r"^/link$", link, "here"), (r"^/page$", page, "there")])
 """
 
+FRESH = """
+from pathlib import Path
+{more}
+def app(environ, start_response):
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [("{version} " + status["Seccomp"].strip()).encode()]
+"""
+
 
 class Unit:
     """The directives of a unit file, as systemd.syntax(7) reads them."""
@@ -148,6 +157,14 @@ class Manager:
             pass
         return message
 
+    def reload(self, name: str) -> subprocess.CompletedProcess[str]:
+        """As `systemctl reload` runs it: as the unit's user, with the variables of the unit."""
+        unit = self.unit(name, "service")
+        command = shlex.split(unit["ExecReload"].replace("$MAINPID", str(self.processes[name].pid)))
+        rights = ["--reuid", unit["User"], "--regid", unit["Group"], "--init-groups", "--no-new-privs"]
+        variables = dict(word.split("=", 1) for word in unit.words("Environment"))
+        return subprocess.run(["setpriv", *rights, *command], env=variables, capture_output=True, text=True)
+
     def stop(self, name: str) -> int:
         process = self.processes.pop(name)
         process.send_signal(signal.SIGTERM)
@@ -175,7 +192,9 @@ def manager() -> Iterator[Manager]:
     site.add_backend("pair", workers=2)
     site.add_backend("pages", application="pages:app")
     site.add_backend("other", application="pages:app")
+    site.add_backend("fresh", application="fresh:app")
     site.write_code("pages.py", PAGES)
+    site.write_code("fresh.py", FRESH.format(version="one", more=""))
     units = folder / "units"
     units.mkdir()
     manager = Manager(site, units)
@@ -299,6 +318,41 @@ def test_while_it_is_started_again_requests_wait_and_what_has_begun_is_finished(
     assert answers["begun"] == (200, "slept")
     assert answers["waiting"][0] == 200
     assert manager.stop(name) == 0
+
+
+def test_new_code_is_tried_before_the_old_goes_and_no_request_fails(manager: Manager) -> None:
+    site = manager.site
+    code = Path(site.folder, "code", "fresh.py")
+    code.write_text(FRESH.format(version="one", more=""))
+    manager.start("fresh")
+    manager.told("fresh", "READY=1")
+    failed: list[object] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            answer = site.get("/fresh/")
+            if answer[0] != 200:
+                failed.append(answer)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for version in ("two", "three"):
+            code.write_text(FRESH.format(version=version, more=""))
+            assert manager.reload("fresh").returncode == 0
+            assert site.text("/fresh/") == f"{version} 2"  # as closed as the first: seccomp's mode
+            code.write_text(FRESH.format(version="broken", more="1 / 0"))
+            done = manager.reload("fresh")
+            assert (done.returncode, "ZeroDivisionError" in done.stderr) == (1, True)
+            assert site.text("/fresh/") == f"{version} 2"
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert failed == []
+    assert manager.stop("fresh") == 0
 
 
 def test_it_does_not_start_wider_than_declared(manager: Manager) -> None:
