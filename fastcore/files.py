@@ -68,6 +68,14 @@ class FileWrapper:
             close()
 
 
+def blocks_of(file: BinaryIO) -> Iterator[bytes]:
+    """All of a temporary file, from its beginning, in blocks; closes it then."""
+    file.seek(0)
+    while block := file.read(BLOCK_SIZE):
+        yield block
+    file.close()
+
+
 def region_of(body: Any) -> tuple[Any, int, int, int] | None:
     """The raw file, its descriptor, where to begin and where to end (bytes; -1: at its end), or None: iterate.
 

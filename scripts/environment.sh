@@ -51,13 +51,15 @@ if [[ ! $complete ]] || ! stamped built "$wanted"; then
     log=.make/build.log
     # Where a compiler and headers are, a failure is a mistake in the sources, not something to do without.
     headers=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
+    force=() flags=$(sha256sum <setup.py)                        # other flags: what is there is no newer than its source
+    stamped flags "$flags" || force=(--force)
     required=0
     if command -v gcc >/dev/null && [[ -f $headers/Python.h ]]; then required=1; fi
-    if FASTCORE_REQUIRE_COMPILED=$required "$venv/bin/python" setup.py -q build_ext --inplace --parallel 2 >"$log" 2>&1; then
+    if FASTCORE_REQUIRE_COMPILED=$required "$venv/bin/python" setup.py -q build_ext --inplace --parallel 2 "${force[@]}" >"$log" 2>&1; then
         sed -n '/^WARNING: fastcore/,$p' "$log" >&2
         complete=1
         for source in "${modules[@]}"; do [[ -f ${source%.pyx}$suffix ]] || complete=""; done
-        if [[ $complete ]]; then stamp built "$wanted"; fi
+        if [[ $complete ]]; then stamp built "$wanted" && stamp flags "$flags"; fi
     else
         tail -n 60 "$log" >&2
         exit 1

@@ -168,12 +168,9 @@ cdef class Connection:
 
         Raises ProtocolError where they are not FastCGI: close the connection. Events before the error are lost with it.
         """
-        cdef const uint8_t[::1] view
         if self.failed:
             raise ProtocolError("the connection has already failed")
-        if len(data):
-            view = data
-            self.feed(&view[0], view.shape[0])
+        self.feed(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         events, self.events = self.events, []
         return events
 

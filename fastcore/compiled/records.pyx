@@ -39,11 +39,8 @@ def parse_header(data: bytes, offset: int = 0) -> tuple[int, int, int, int]:
     bytes are not there. Example: ``parse_header(b"\\1\\5\\0\\1\\0\\4\\4\\0") == (5, 1, 4, 4)``. FastCGI 1.0 §3.3.
     """
     cdef Header header
-    cdef const uint8_t[::1] view = data
     cdef Py_ssize_t start = offset if 0 <= offset <= len(data) else len(data)
-    cdef Cursor cursor = cursor_over(NULL, 0)
-    if view.shape[0]:
-        cursor = cursor_over(&view[0], view.shape[0])
+    cdef Cursor cursor = cursor_over(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
     take(&cursor, start)
     read_header(cursor.at, cursor.left, &header)
     return header.type, header.request_id, header.content_length, header.padding_length
@@ -130,12 +127,13 @@ def build_record(record_type: int, request_id: int, content: bytes = b"", paddin
 def build_stream(record_type: int, request_id: int, data: bytes) -> bytes:
     """The records that carry `data` on a stream, split at 65535 bytes; none for empty data, which would end it."""
     cdef Buffer out = Buffer(NULL, 0, 0, 0)
-    cdef const uint8_t[::1] view = data
-    if not view.shape[0]:
+    if not data:
         return b""
     check_numbers(record_type, request_id, 0, 0)
     try:
-        put_stream(&out, record_type, request_id, &view[0], view.shape[0])
+        put_stream(
+            &out, record_type, request_id, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)
+        )
     except BaseException:
         buffer_free(&out)
         raise

@@ -5,9 +5,10 @@
 `fastcore.compiled.states` keeps what it is given.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int8_t, int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, qsort
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastcore.compiled.matching cimport *
 
@@ -19,12 +20,28 @@ from fastcore.routing.charsets import word_set
 cdef bint EMPTY_TEXT_HAS_NO_BOUNDARY = simulation.EMPTY_TEXT_HAS_NO_BOUNDARY
 
 
+cdef int32_t* copied(object numbers) except NULL:
+    """The numbers of an array("i"), to be freed. (A typed memoryview would cost this module 65 kB of code.)"""
+    cdef Py_buffer found
+    cdef int32_t* copy
+    PyObject_GetBuffer(numbers, &found, PyBUF_SIMPLE)
+    try:
+        if found.itemsize != sizeof(int32_t):
+            raise ValueError(f"an automaton has numbers of 4 bytes, not {found.itemsize}")
+        copy = <int32_t*>checked_malloc(found.len)
+        memcpy(copy, found.buf, found.len)
+        return copy
+    finally:
+        PyBuffer_Release(&found)
+
+
 cdef int sort_edges(
-    int32_t[::1] edges, Py_ssize_t count, int32_t nodes, int32_t* start, int32_t* label, int32_t* to
+    object numbers, Py_ssize_t count, int32_t nodes, int32_t* start, int32_t* label, int32_t* to
 ) except -1:
     """Edges (from, label, to) by the node they leave: those of node n are start[n] .. start[n + 1]."""
     cdef Py_ssize_t i
     cdef int32_t node, place
+    cdef int32_t* edges = copied(numbers)
     memset(start, 0, (nodes + 1) * sizeof(int32_t))
     for i in range(count):
         start[edges[3 * i] + 1] += 1
@@ -38,6 +55,7 @@ cdef int sort_edges(
     for node in range(nodes):
         start[node] = start[node + 1]
     start[nodes] = <int32_t>count
+    free(edges)
     return 0
 
 
@@ -70,26 +88,24 @@ cdef class Steps:
         self.node_count = len(automaton)
         self.character_start = <int32_t*>checked_malloc((self.node_count + 1) * sizeof(int32_t))
         self.free_start = <int32_t*>checked_malloc((self.node_count + 1) * sizeof(int32_t))
-        cdef int32_t[::1] edges = automaton.character_edges if automaton.character_edges else None
         cdef Py_ssize_t count = len(automaton.character_edges) // 3
         self.character_set = <int32_t*>checked_malloc(count * sizeof(int32_t))
         self.character_to = <int32_t*>checked_malloc(count * sizeof(int32_t))
-        sort_edges(edges, count, self.node_count, self.character_start, self.character_set, self.character_to)
-        edges = automaton.free_edges if automaton.free_edges else None
+        sort_edges(
+            automaton.character_edges, count, self.node_count, self.character_start, self.character_set, self.character_to
+        )
         count = len(automaton.free_edges) // 3
         self.free_kind = <int32_t*>checked_malloc(count * sizeof(int32_t))
         self.free_to = <int32_t*>checked_malloc(count * sizeof(int32_t))
-        sort_edges(edges, count, self.node_count, self.free_start, self.free_kind, self.free_to)
+        sort_edges(automaton.free_edges, count, self.node_count, self.free_start, self.free_kind, self.free_to)
         for i in range(count):
             self.asks_words |= self.free_kind[i] >= A_BOUNDARY
             self.asks_lines |= self.free_kind[i] == A_LINE_START
-        self.first_route = <int32_t*>checked_malloc(self.node_count * sizeof(int32_t))
+        self.first_route = copied(automaton.first_route)
         self.exit_of = <int32_t*>checked_malloc(self.node_count * sizeof(int32_t))
         self.stamps = <uint32_t*>checked_malloc(self.node_count * sizeof(uint32_t))
         memset(self.stamps, 0, self.node_count * sizeof(uint32_t))
-        cdef int32_t[::1] first_route = automaton.first_route
         for node in range(self.node_count):
-            self.first_route[node] = first_route[node]
             self.exit_of[node] = NO_ROUTE
         for i in range(route_count):
             node = automaton.exits[i]

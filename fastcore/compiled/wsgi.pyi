@@ -6,7 +6,6 @@ from fastcore.files import FileBody as FileBody
 from fastcore.files import FileWrapper as FileWrapper
 from fastcore.pure.wsgi import WSGIApplication
 
-BLOCK_SIZE: int
 WRITE_MEMORY: int
 
 class ErrorStream:
@@ -26,7 +25,7 @@ class Response:
     ) -> Callable[[bytes], object]: ...
     def write(self, data: bytes) -> None: ...
     def commit(self, first: bytes, others: Iterator[bytes]) -> Iterator[bytes]: ...
-    def take_written(self) -> Iterator[bytes]: ...
+    def take_written(self) -> Iterable[bytes]: ...
 
 @final
 class Write:

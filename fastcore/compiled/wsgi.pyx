@@ -20,7 +20,7 @@ import itertools
 
 from fastcore.constants import ROLE_NAMES
 from fastcore.errors import ResponseError
-from fastcore.files import BLOCK_SIZE, FileBody, FileWrapper
+from fastcore.files import FileBody, FileWrapper, blocks_of
 from fastcore.pure.wsgi import WRITE_MEMORY, _Body, _parse_status
 
 cdef enum:
@@ -101,11 +101,7 @@ cdef class Response:
 
     def take_written(self):
         """What write() was given, in blocks."""
-        if self.written is not None:
-            self.written.seek(0)
-            while block := self.written.read(BLOCK_SIZE):
-                yield block
-            self.written.close()
+        return () if self.written is None else blocks_of(self.written)
 
 
 @cython.final

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from fastcore.constants import FILTER
 from fastcore.errors import ResponseError
-from fastcore.files import BLOCK_SIZE, FileBody, FileWrapper
+from fastcore.files import FileBody, FileWrapper, blocks_of
 
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
@@ -87,12 +87,9 @@ class Response:
         pieces = itertools.chain((first,), others) if first else others
         return pieces if self.written is None else itertools.chain(self.take_written(), pieces)
 
-    def take_written(self) -> Iterator[bytes]:
+    def take_written(self) -> Iterable[bytes]:
         """What write() was given, in blocks."""
-        if self.written is not None:
-            self.written.seek(0)
-            yield from iter(lambda: self.written.read(BLOCK_SIZE), b"")  # type: ignore[union-attr]
-            self.written.close()
+        return () if self.written is None else blocks_of(self.written)
 
 
 class _Body:

@@ -1,4 +1,4 @@
-# cython: auto_pickle=False
+# cython: auto_pickle=False, binding=True
 """The working part of the tree: what a node holds, adding, and writing in one go. No searching, no streaming here.
 
 The twin is framework.xhtml.pure.tree. Only of `Element` itself are the fields read as they lie here; a subclass may
