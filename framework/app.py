@@ -169,7 +169,9 @@ class App:
                 return self._add_slash(request)
             found = self._match(path)
             if found is None:
-                raise HTTPError(404)
+                found = self.urls.find_file(path) if request.method in ("GET", "HEAD") else None
+                if found is None:
+                    raise HTTPError(404)
             response = found[0].respond(request, found[1])
         except HTTPError as error:
             return error_response(request, error)

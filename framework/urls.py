@@ -62,6 +62,7 @@ class URLTable:
             self._endpoints.setdefault(_key(entry[1]), Endpoint(entry[1]))
         self._router = Router([(entry[0], self._endpoints[_key(entry[1])], *entry[2:]) for entry in entries])
         self.match: Callable[[str], tuple[Endpoint, dict[str, str]] | None] = self._router.match
+        self._has_files = any(hasattr(entry[1], "__has_file__") for entry in entries)
         self._plan_all(entries)
 
     def _plan_all(self, entries: Sequence[Sequence[Any]]) -> None:
@@ -95,6 +96,27 @@ class URLTable:
             raise UnknownHandler(f"no entry of the URL table has the name {reference!r}; its names: {known}") from None
         except RoutingError as error:
             raise ValueError(str(error)) from None
+
+    def find_file(self, path: str) -> tuple[Endpoint, dict[str, str]] | None:
+        """As `match`, for a path that no pattern takes: the handler one folder up, where it has a file of that name.
+
+        A handler says so by its method ``__has_file__(name) -> bool``; it finds the name in ``request.path``.
+        """
+        if not self._has_files:
+            return None
+        folder, _, name = path.rpartition("/")
+        for place in (folder, f"{folder}/"):
+            found = self.match(place) if place else None
+            if found is not None:
+                has_file = getattr(found[0].handler, "__has_file__", None)
+                if has_file is not None and has_file(name):
+                    return found
+        return None
+
+    def leads_to(self, path: str, handler: Any) -> bool:
+        """Whether a path, or a file's, is this handler's."""
+        found = self.match(path) or self.find_file(path)
+        return found is not None and found[0].handler is handler
 
     def describe(self) -> list[dict[str, str | None]]:
         """The table in its order: ``{"pattern", "handler", "name"}`` of each entry, as text (name may be None).

@@ -1,41 +1,77 @@
-"""The ES module that a Proxy serves: client.js, and the functions of that URL as its default export."""
+"""The ES module that a Proxy serves: client.js, and the functions of that URL as its default export.
+
+It has names of its own, as files beside the Proxy: proxy.VERSION.mjs, which is kept for ever, proxy.mjs and proxy.d.ts.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framework.rpc.binding import RemoteFunction
     from framework.rpc.limits import CallLimits
 
-
-def make_module(functions: Mapping[str, RemoteFunction], limits: CallLimits) -> tuple[bytes, str]:
-    """The module's text, and its version: a hash of all that callers could notice a change of."""
-    from hashlib import blake2b
-
-    from orjson import dumps
-
-    source = read_client()
-    safe = [name for name, function in functions.items() if function.safe]
-    signatures = "\n".join(function.describe() for function in functions.values())
-    version = blake2b(f"{source}\n{signatures}\n{safe}\n{limits.batch}".encode(), digest_size=12).hexdigest()
-    target = dumps({"version": version, "safe": safe, "batch": limits.batch}).decode()
-    names = dumps(list(functions)).decode()
-    url = "new URL(import.meta.url.split(/[?#]/)[0]).href"
-    return f"{source}export default bind({{ url: {url}, ...{target} }}, {names});\n".encode(), version
+DECLARATIONS = "proxy.d.ts"
+_HERE = "new URL(import.meta.url.split(/[?#]/)[0]).href"
+_FILE = re.compile(r"proxy(?:\.([0-9a-f]{24}))?\.mjs")
+_QUERY = re.compile(r"([0-9a-f]{24})\.mjs")
 
 
-_TARGET = b"export default bind({ "
+def is_file(name: str) -> bool:
+    """Whether a Proxy has a file of that name beside it, whatever its version."""
+    return name == DECLARATIONS or _FILE.fullmatch(name) is not None
 
 
-def with_token(module: bytes, token: str) -> bytes:
-    """The module for a page whose calls have to carry this token."""
-    from orjson import dumps
+def version_asked_for(name: str) -> str:
+    """The version in a file's name or in a query; "" where there is none."""
+    found = _FILE.fullmatch(name) or _QUERY.fullmatch(name)
+    return (found[1] if found else None) or ""
 
-    before, found, after = module.rpartition(_TARGET)
-    return before + found + b"token: " + dumps(token) + b", " + after
+
+class Module:
+    """The module of one Proxy. `version` is a hash of all that callers could notice a change of."""
+
+    __slots__ = ("_names", "_source", "_target", "_usual", "version")
+
+    def __init__(self, functions: Mapping[str, RemoteFunction], limits: CallLimits) -> None:
+        from hashlib import blake2b
+
+        from orjson import dumps
+
+        self._source = read_client()
+        safe = [name for name, function in functions.items() if function.safe]
+        signatures = "\n".join(function.describe() for function in functions.values())
+        text = f"{self._source}\n{signatures}\n{safe}\n{limits.batch}"
+        self.version = blake2b(text.encode(), digest_size=12).hexdigest()
+        self._target: dict[str, Any] = {"version": self.version, "safe": safe, "batch": limits.batch}
+        self._names = dumps(list(functions)).decode()
+        self._usual = self._text("", "", "")
+
+    def text(self, home: str = "", *, asked: str = "", token: str = "") -> bytes:
+        """What is served.
+
+        Args:
+            home: the address of the functions as seen from the module's; "": it is the same.
+            asked: the version that a page asks for. Where that is another one, the page is of another version of the
+                application, and may call what is not known here: any name is passed on, and what does not fit is told
+                as outdated by the server's answer.
+            token: what each call carries.
+        """
+        if asked == self.version:
+            asked = ""
+        return self._text(home, asked, token) if home or asked or token else self._usual
+
+    def _text(self, home: str, asked: str, token: str) -> bytes:
+        from orjson import dumps
+
+        target = {**({"token": token} if token else {}), **self._target, **({"version": asked} if asked else {})}
+        url = f"new URL({dumps(home).decode()}, import.meta.url).href" if home else _HERE
+        known = f"{{ url: {url}, ...{dumps(target).decode()} }}"
+        made = f'open({known}, "")' if asked else f"bind({known}, {self._names})"
+        return f"{self._source}export default {made};\n".encode()
 
 
 @cache

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from framework.request import Request
     from framework.rpc.exported import Exported
     from framework.rpc.jsonrpc import Session
+    from framework.rpc.module import Module
     from framework.rpc.options import Allow
 
 
@@ -84,7 +85,7 @@ class Proxy:
             self._callable[DISCOVER] = RemoteFunction._of_protocol(DISCOVER, self._describe, allow)
         self.__qualname__ = f"Proxy({', '.join(self.functions)})"
         self.__module__ = "framework.rpc"
-        self._module: tuple[bytes, str] | None = None
+        self._module: Module | None = None
         self._document: dict[str, Any] | None = None
         self._session: type[Session] | None = None  # imported with the first call
         methods("GET", "POST")(self)
@@ -176,65 +177,96 @@ class Proxy:
     @property
     def version(self) -> str:
         """A hash of what callers see: the names and signatures of the functions, and the client."""
-        return self._made()[1]
+        return self._made().version
 
-    def _made(self) -> tuple[bytes, str]:
+    def _made(self) -> Module:
         if self._module is None:
-            from framework.rpc.module import make_module
+            from framework.rpc.module import Module
 
-            self._module = make_module(self.functions, self.limits)
+            self._module = Module(self.functions, self.limits)
         return self._module
 
     def module_url(self, request: Request) -> str:
-        """The address of the ES module with its version in it: browsers keep it for a year and never ask again.
+        """The address of the ES module with its version in the file's name: browsers keep it for a year.
 
+        Where another entry of the URL table takes all paths below this one, the version is in the query.
         Example: ``page.head.add_script_module(...)`` with ``import status from "{proxy.module_url(request)}"``.
         """
-        return f"{request.get_url(self)}?{self.version}.mjs"
+        from urllib.parse import unquote
+
+        url, app = request.get_url(self), request.app
+        file = f"{url if url.endswith('/') else url + '/'}proxy.{self.version}.mjs"
+        if app is not None and app.urls.leads_to(unquote(file)[len(request.prefix) :], self):
+            return file
+        return f"{url}?{self.version}.mjs"
+
+    def __has_file__(self, name: str) -> bool:
+        """Whether the URL table shall lead a file of this name, below this handler's path, here."""
+        from framework.rpc.module import is_file
+
+        return is_file(name)
 
     def declarations(self) -> str:
-        """The TypeScript declarations of the module, as GET gives them at ``?proxy.d.ts``."""
+        """The TypeScript declarations of the module, as GET gives them at ``proxy.d.ts``."""
         from framework.rpc.typescript import make_declarations
 
         return make_declarations(self.functions)
 
     def _answer_module(self, request: Request) -> Response:
-        if request.source.get("QUERY_STRING") == "proxy.d.ts":
+        from framework.rpc.module import DECLARATIONS, is_file, make_calls, version_asked_for
+
+        folder, _, name = request.path.rpartition("/")
+        home = self._home(request, folder) if is_file(name) else ""
+        if not home:
+            name = request.source.get("QUERY_STRING") or ""
+        if name == DECLARATIONS:
             response = Response(self.declarations().encode(), content_type="text/plain; charset=utf-8")
             response.add_header("X-Content-Type-Options", "nosniff")
             return response
-        query = request.source.get("QUERY_STRING") or ""
-        if query.startswith("calls."):
-            from framework.rpc.module import make_calls
+        if name.startswith("calls."):
+            text, version = make_calls()
+            return _answer_script(text, version, is_kept=name == f"calls.{version}.mjs")
+        module, asked = self._made(), version_asked_for(name)
+        if self.token is not None:
+            return self._answer_own_module(request, self.token(request), module, home, asked)
+        version = module.version if asked in ("", module.version) else f"{module.version}.{asked}"
+        return _answer_script(module.text(home, asked=asked), version, is_kept=asked == module.version)
 
-            (module, version), prefix = make_calls(), "calls."
-        else:
-            (module, version), prefix = self._made(), ""
-            if self.token is not None:
-                return self._answer_own_module(request, self.token(request), module)
-        response = Response(module, content_type="text/javascript; charset=utf-8")
-        asked_for = query == f"{prefix}{version}.mjs"
-        response.add_header("Cache-Control", "public, max-age=31536000, immutable" if asked_for else "no-cache")
-        response.add_header("X-Content-Type-Options", "nosniff")
-        response.add_header("Cross-Origin-Resource-Policy", "same-origin")
-        response.set_etag(version)
-        return response
+    def _home(self, request: Request, folder: str) -> str:
+        """The address of the functions as seen from a file in this folder."""
+        from framework.app import encode_path
 
-    def _answer_own_module(self, request: Request, secret: str | None, module: bytes) -> Response:
+        found = request.app.urls.match(folder) if folder and request.app is not None else None
+        if found is not None and found[0].handler is self:
+            return "../" + encode_path(folder.rpartition("/")[2])
+        return "./"
+
+    def _answer_own_module(
+        self, request: Request, secret: str | None, module: Module, home: str, asked: str
+    ) -> Response:
         """The module of one session, which nobody keeps and no other site's page gets."""
         check_site(request)
-        if secret is not None:
-            from framework.rpc.module import with_token
-
-            module = with_token(module, check_secret(secret))
-        response = Response(module, content_type="text/javascript; charset=utf-8")
+        token = check_secret(secret) if secret is not None else ""
+        response = _script(module.text(home, asked=asked, token=token))
         response.add_header("Cache-Control", "private, no-store")
-        response.add_header("X-Content-Type-Options", "nosniff")
-        response.add_header("Cross-Origin-Resource-Policy", "same-origin")
         return response
 
     def __repr__(self) -> str:
         return f"<{self.__qualname__}>"
+
+
+def _script(text: bytes) -> Response:
+    response = Response(text, content_type="text/javascript; charset=utf-8")
+    response.add_header("X-Content-Type-Options", "nosniff")
+    response.add_header("Cross-Origin-Resource-Policy", "same-origin")
+    return response
+
+
+def _answer_script(text: bytes, version: str, *, is_kept: bool) -> Response:
+    response = _script(text)
+    response.add_header("Cache-Control", "public, max-age=31536000, immutable" if is_kept else "no-cache")
+    response.set_etag(version)
+    return response
 
 
 def flatten(functions: Any, prefix: str = "") -> dict[str, Callable[..., Any]]:

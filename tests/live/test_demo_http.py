@@ -280,7 +280,9 @@ class TestHosts:
         page = wall.get("/")
         assert page.status == 200
         assert 'href="/static/wall.css"' in page.text
-        assert 'data-rpc="/rpc"' in page.text
+        module = re.search(r'data-rpc="(/rpc/proxy\.[0-9a-f]+\.mjs)"', page.text)
+        assert module is not None
+        assert "immutable" in wall.get(module[1]).headers["Cache-Control"]
         assert wall.call("/rpc", "figures")["result"]["uptime_seconds"] > 0
         assert wall.get("/static/wall.css").status == 200
 

@@ -263,19 +263,6 @@ def test_the_module_has_no_dependencies_and_is_small() -> None:
     assert len(gzip.compress(text.encode(), 9)) <= 4096
 
 
-def test_a_name_with_the_version_is_kept_for_ever() -> None:
-    etag = (app_caller.call(APP, "/rpc").get("ETag") or "").strip('"')
-    kept = app_caller.call(APP, "/rpc", query=f"{etag}.mjs")
-    assert kept.get("Cache-Control") == "public, max-age=31536000, immutable"
-    assert app_caller.call(APP, "/rpc", query="older.mjs").get("Cache-Control") == "no-cache"
-    urls: list[str] = []
-    proxy = Proxy([add])
-    app = App([("/rpc$", proxy), ("/$", lambda request: urls.append(proxy.module_url(request)))])
-    app_caller.call(app, "/")
-    assert urls == [f"/rpc?{proxy.version}.mjs"]
-    assert app_caller.call(app, "/rpc").get("ETag") == f'"{proxy.version}"'
-
-
 @rpc_node.needs_node
 def test_values_keep_their_kind_through_the_server(tmp_path: Path, address: str) -> None:
     result = run_node(

@@ -1,6 +1,6 @@
 // Keeps a page's figures up to date through the JSON proxy of the back end that made the page.
 //
-// The page says where the proxy is (<body data-rpc="/status/rpc">) and which call refreshes it (data-call, data-arguments).
+// The page says where the proxy is (<body data-rpc="/status/rpc/proxy.….mjs">) and which call refreshes it (data-call, data-arguments).
 // The answer names texts, bars and charts; each goes where an element asks for that name. Nothing is asked for while the
 // page is hidden or paused.
 

@@ -23,7 +23,7 @@ def overview(request: Request) -> Document:
     """The machine at a glance; on the wallboard's host, the wallboard."""
     if is_wall(request):
         return wallboard(request)
-    rpc = request.get_url("status:rpc")
+    rpc = remote.proxy.module_url(request)
     document, main = frame.page(
         request, "Overview", "status:overview", rpc=rpc, call="overview", seconds=REFRESH_SECONDS
     )
@@ -50,7 +50,7 @@ def processes(request: Request) -> Document:
     order = _order(request.query.get("sort", ""))
     limit = MANY if request.query.get("rows") == str(MANY) else FEW
     document, main = frame.page(
-        request, "Processes", "status:processes", rpc=request.get_url("status:rpc"), call="processes",
+        request, "Processes", "status:processes", rpc=remote.proxy.module_url(request), call="processes",
         arguments=json.dumps([order.value, limit]), seconds=REFRESH_SECONDS,
     )  # fmt: skip
     rows, count = process_rows(sampler, order, limit)

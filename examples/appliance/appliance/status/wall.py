@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from appliance import frame
-from appliance.status import live
+from appliance.status import live, remote
 from appliance.status.live import Live
 from appliance.status.machine import sampler
 from framework import HTTPError, Request, Response
@@ -17,6 +17,7 @@ from framework.xhtml import Document, Element
 
 WALL_HOST = os.environ.get("WALL_HOST", "wall.localhost")
 WALL_PATHS = ("/", "/rpc")
+WALL_FILES = "/rpc/proxy."
 REFRESH_SECONDS = "2"
 
 
@@ -27,7 +28,7 @@ def is_wall(request: Request) -> bool:
 
 def wall_only(request: Request, next: Callable[[Request], Response]) -> Response:
     """Middleware: on the wallboard's host there is the wallboard, and nothing else."""
-    if is_wall(request) and request.path not in WALL_PATHS:
+    if is_wall(request) and request.path not in WALL_PATHS and not request.path.startswith(WALL_FILES):
         raise HTTPError(404, "This host shows the wallboard only.")
     return next(request)
 
@@ -41,7 +42,7 @@ def wallboard(request: Request) -> Document:
     document.head.add_stylesheet("/static/wall.css")
     document.head.add_script_module("/static/wall.mjs")
     body = document.body
-    body.set(data_rpc=request.get_url("status:rpc"), data_seconds=REFRESH_SECONDS)
+    body.set(data_rpc=remote.proxy.module_url(request), data_seconds=REFRESH_SECONDS)
     _add_head(body, now)
     board = body.add("main")
     for name, title, note in (
