@@ -7,18 +7,31 @@ thread for each call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Collection, Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from framework.rpc.calls import HEADERS, STREAM, Calls, Function, Lines, broken_off, encode, make_call, read_answers
-from framework.rpc.client import check_size, make_transport, socket_params, target_of, translated
+from framework.rpc.calls import (
+    HEADERS,
+    RETRY,
+    STREAM,
+    Call,
+    Calls,
+    Exchange,
+    Functions,
+    Lines,
+    Outcome,
+    broken_off,
+    make_call,
+)
+from framework.rpc.client import is_url, make_http_transport, names_of, socket_params, target_of, translated
+from framework.rpc.errors import RemoteError
 
 if TYPE_CHECKING:
     import ssl
 
     import fastcore.client
-    from framework.rpc import client
+    from framework.rpc.client import HTTPTransport
 
 
 class Reply(Protocol):
@@ -42,7 +55,7 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
-class AsyncClient:
+class AsyncClient(Functions):
     """The functions of a `Proxy`, awaited; arguments and errors as those of `Client`. For one event loop.
 
     Example::
@@ -62,10 +75,14 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         context: ssl.SSLContext | None = None,
+        retry: int = RETRY,
+        safe: Collection[str] = (),
     ) -> None:
         self._transport: Transport
-        if address.startswith(("http://", "https://")):
-            self._transport = _Threaded(address, make_transport(address, path, timeout, headers, params, context))
+        self._retry = retry
+        self._safe = names_of(safe)
+        if is_url(address):
+            self._transport = _Threaded(make_http_transport(address, path, timeout, headers, params, context))
         else:
             self._transport = _Socket(address, target_of(path), timeout, headers or {}, params or {})
 
@@ -77,40 +94,28 @@ class AsyncClient:
         """As `Client.batch`: ``async with status.batch() as batch: disks = batch.disks()``."""
         return AsyncBatch(self)
 
-    async def _call(self, call: dict[str, Any]) -> Any:
-        reply = await self._post(encode([call]))
-        if reply.content_type == STREAM:
-            return AsyncStream(call["method"], reply, self._transport.where)
-        return read_answers([call], reply.status, await self._read(reply))[0].take()
-
-    async def _send(self, batch: Calls) -> None:
-        for calls, later in batch._parts():
-            reply = await self._post(encode(calls))
-            batch._settle(later, read_answers(calls, reply.status, await self._read(reply)))
-
-    async def _post(self, body: bytes) -> Reply:
-        with translated(self._transport.where):
-            return await self._transport.post(body)
-
-    async def _read(self, reply: Reply) -> bytes:
-        collected = bytearray()
-        with translated(self._transport.where):
+    async def _exchange(self, calls: list[Call]) -> list[Outcome] | AsyncStream:
+        where = self._transport.where
+        exchange = Exchange(calls, self._retry, self._safe)
+        while True:
             try:
-                async for piece in reply:
-                    collected += piece
-                    check_size(len(collected))
-            finally:
-                await reply.close()
-        return bytes(collected)
+                with translated(where):
+                    reply = await self._transport.post(exchange.body)
+                    if reply.content_type == STREAM and len(calls) == 1:
+                        return AsyncStream(calls[0]["method"], reply, where)
+                    try:
+                        async for piece in reply:
+                            exchange.feed(piece)
+                    finally:
+                        await reply.close()
+                return exchange.outcomes(reply.status)
+            except RemoteError as error:
+                pause = exchange.pause_after(error)
+            await asyncio.sleep(pause)
 
     async def close(self) -> None:
         """Close the kept connections. The client stays usable."""
         await self._transport.close()
-
-    def __getattr__(self, name: str) -> Function:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return Function(self, name)
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,7 +134,11 @@ class AsyncCall:
         self._call = call
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._client._call(self._call).__await__()
+        return self._take().__await__()
+
+    async def _take(self) -> Any:
+        found = await self._client._exchange([self._call])
+        return found if isinstance(found, AsyncStream) else found[0].take()
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         stream = await self
@@ -156,7 +165,8 @@ class AsyncBatch(Calls):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            await self._client._send(self)
+            for calls in self._parts():
+                self._settle(calls, await self._client._exchange(calls))
 
 
 class AsyncStream:
@@ -234,15 +244,28 @@ class _SocketReply:
 class _Threaded:
     """HTTP in threads, a connection for each call that is under way."""
 
-    def __init__(self, where: str, transport: client.Transport) -> None:
-        self.where = where
+    def __init__(self, transport: HTTPTransport) -> None:
+        self.where = transport.where
         self._transport = transport
 
     async def post(self, body: bytes) -> Reply:
-        return _ThreadedReply(await asyncio.to_thread(self._transport.post, body))
+        posting = self._transport.posting()
+        running = asyncio.ensure_future(asyncio.to_thread(posting.run, body))
+        try:
+            return _ThreadedReply(await asyncio.shield(running))
+        except asyncio.CancelledError:
+            running.add_done_callback(_drop)
+            posting.abort()
+            raise
 
     async def close(self) -> None:
         self._transport.close()
+
+
+def _drop(running: asyncio.Future[Any]) -> None:
+    """Close the reply that nobody waits for any more."""
+    if not running.cancelled() and running.exception() is None:
+        running.result().close()
 
 
 class _ThreadedReply:

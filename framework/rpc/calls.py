@@ -5,7 +5,7 @@ Always holds: whatever a server sends, what comes of it is a value or a RemoteEr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from orjson import JSONDecodeError, dumps, loads
@@ -23,6 +23,11 @@ HEADERS = {
 STREAM = "application/x-ndjson"
 BATCH = 50
 """Calls of one POST: what a Proxy takes, unless it says otherwise."""
+RETRY = 2
+"""How often a safe function is tried again, after 0.2 s and 0.4 s: as in client.js."""
+FIRST_PAUSE = 0.2
+GATEWAY_ERRORS = (502, 503, 504)
+"""What a front end answers where the back end did not."""
 
 _NAMES = {
     PARSE_ERROR: "ParseError",
@@ -92,6 +97,42 @@ def read_answers(calls: Sequence[Call], status: int, body: bytes) -> list[Outcom
             id=error_id if isinstance(error_id, str) else None,
         )
     return [read_answer(call["method"], one) for call, one in zip(calls, found, strict=True) if one is not None]
+
+
+class Exchange:
+    """One POST, sent until there is an answer: its `body`, what comes of it, and whether it is sent once more.
+
+    Only where all of its calls are of functions in `safe`, which do no more when they are done twice, and no answer
+    came: `retry` times. Without sockets or waiting; a client does both.
+    """
+
+    __slots__ = ("_calls", "_collected", "_pauses", "body")
+
+    def __init__(self, calls: Sequence[Call], retry: int, safe: Collection[str]) -> None:
+        is_safe = all(call["method"] in safe for call in calls)
+        self.body = encode(calls)
+        self._calls = calls
+        self._collected = bytearray()
+        self._pauses = iter([FIRST_PAUSE * 2**tried for tried in range(retry)] if is_safe else [])
+
+    def feed(self, piece: bytes) -> None:
+        """A part of an answer that is no stream. Raises RemoteError over the limit."""
+        self._collected += piece
+        if len(self._collected) > MAX_ANSWER_BYTES:
+            raise RemoteError(f"the answer is over {MAX_ANSWER_BYTES} bytes", type="InvalidAnswer")
+
+    def outcomes(self, status: int) -> list[Outcome]:
+        """What came of each call. Raises RemoteError (HTTPError) where the answer is none of a Proxy's."""
+        return read_answers(self._calls, status, bytes(self._collected))
+
+    def pause_after(self, error: RemoteError) -> float:
+        """The seconds after which it is sent once more. Raises `error` where it is not."""
+        self._collected.clear()
+        is_lost = error.type == "ConnectionError" or (error.type == "HTTPError" and error.code in GATEWAY_ERRORS)
+        pause: float | None = next(self._pauses, None) if is_lost else None
+        if pause is None:
+            raise error
+        return pause
 
 
 def _is_answer(one: Any) -> bool:
@@ -167,12 +208,25 @@ def broken_off(method: str) -> RemoteError:
     return RemoteError(f"the server ended the stream of {method} early", type="ConnectionError")
 
 
+class Functions:
+    """What has remote functions as attributes: ``thing.disks.list(7)`` is ``thing.call("disks.list", 7)``."""
+
+    def call(self, method: str, /, *args: Any, **named: Any) -> Any:
+        """Call a function by its name."""
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Function:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Function(self, name)
+
+
 class Function:
     """A remote function of `caller` by its dotted name: call it, or read an attribute for one inside."""
 
     __slots__ = ("_caller", "_name")
 
-    def __init__(self, caller: Any, name: str) -> None:
+    def __init__(self, caller: Functions, name: str) -> None:
         self._caller = caller
         self._name = name
 
@@ -203,7 +257,7 @@ class Later:
         return self._outcome.take()
 
 
-class Calls:
+class Calls(Functions):
     """The calls that a batch collects."""
 
     def __init__(self) -> None:
@@ -216,15 +270,10 @@ class Calls:
         self._later.append(Later())
         return self._later[-1]
 
-    def __getattr__(self, name: str) -> Function:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return Function(self, name)
-
-    def _parts(self) -> Iterator[tuple[list[Call], list[Later]]]:
+    def _parts(self) -> Iterator[list[Call]]:
         for first in range(0, len(self._calls), BATCH):
-            yield self._calls[first : first + BATCH], self._later[first : first + BATCH]
+            yield self._calls[first : first + BATCH]
 
-    def _settle(self, later: list[Later], outcomes: list[Outcome]) -> None:
-        for one, outcome in zip(later, outcomes, strict=True):
-            one._outcome = outcome
+    def _settle(self, calls: list[Call], outcomes: Any) -> None:
+        for call, outcome in zip(calls, outcomes, strict=True):
+            self._later[call["id"] - 1]._outcome = outcome

@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import builtins
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from time import sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
-from framework.rpc.calls import HEADERS, STREAM, Calls, Function, Lines, broken_off, encode, make_call, read_answers
+from framework.rpc.calls import (
+    HEADERS,
+    RETRY,
+    STREAM,
+    Call,
+    Calls,
+    Exchange,
+    Functions,
+    Lines,
+    Outcome,
+    broken_off,
+    make_call,
+)
 from framework.rpc.errors import RemoteError
-from framework.rpc.limits import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
     import http.client
@@ -49,7 +61,7 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-class Client:
+class Client(Functions):
     """The functions of a `Proxy`, as if they were local.
 
     Args:
@@ -60,6 +72,9 @@ class Client:
         headers: further header fields of each call, such as a Cookie, or RPC-Token where the Proxy asks for one.
         params: further CGI parameters, such as REMOTE_USER; for a socket only.
         context: how certificates are checked; `ssl.create_default_context()` by default.
+        retry: how often a safe function is tried again, after 0.2 s, 0.4 s, …, where no answer came: the connection
+            failed or was lost, or a front end answered with 502, 503 or 504.
+        safe: the names of the functions that are safe: those that Python marks so, ``@remote(safe=True)``.
 
     Values keep their kind (docs/rpc.md). Raises RemoteError with what the server's function raised, or with the type
     ConnectionError, TimeoutError or HTTPError. A generator gives a `Stream`. Not to be shared by threads.
@@ -83,16 +98,17 @@ class Client:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         context: ssl.SSLContext | None = None,
+        retry: int = RETRY,
+        safe: Collection[str] = (),
     ) -> None:
         self._transport = make_transport(address, path, timeout, headers, params, context)
+        self._retry = retry
+        self._safe = names_of(safe)
 
     def call(self, method: str, /, *args: Any, **named: Any) -> Any:
         """Call a function by its name; arguments in their order or by name. Raises RemoteError, TypeError."""
-        call = make_call(method, args, named)
-        reply = self._post(encode([call]))
-        if reply.content_type == STREAM:
-            return Stream(method, reply, self._transport.where)
-        return read_answers([call], reply.status, self._read(reply))[0].take()
+        found = self._exchange([make_call(method, args, named)])
+        return found if isinstance(found, Stream) else found[0].take()
 
     def batch(self) -> Batch:
         """Several calls in one POST; their results are there after the block.
@@ -105,30 +121,28 @@ class Client:
         """
         return Batch(self)
 
-    def _send(self, batch: Calls) -> None:
-        for calls, later in batch._parts():
-            reply = self._post(encode(calls))
-            batch._settle(later, read_answers(calls, reply.status, self._read(reply)))
-
-    def _post(self, body: bytes) -> Reply:
-        with translated(self._transport.where):
-            return self._transport.post(body)
-
-    def _read(self, reply: Reply) -> bytes:
-        with translated(self._transport.where):
+    def _exchange(self, calls: list[Call]) -> list[Outcome] | Stream:
+        where = self._transport.where
+        exchange = Exchange(calls, self._retry, self._safe)
+        while True:
             try:
-                return gather(reply)
-            finally:
-                reply.close()
+                with translated(where):
+                    reply = self._transport.post(exchange.body)
+                    if reply.content_type == STREAM and len(calls) == 1:
+                        return Stream(calls[0]["method"], reply, where)
+                    try:
+                        for piece in reply:
+                            exchange.feed(piece)
+                    finally:
+                        reply.close()
+                return exchange.outcomes(reply.status)
+            except RemoteError as error:
+                pause = exchange.pause_after(error)
+            sleep(pause)
 
     def close(self) -> None:
         """Close the kept connections. The client stays usable."""
         self._transport.close()
-
-    def __getattr__(self, name: str) -> Function:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return Function(self, name)
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +167,8 @@ class Batch(Calls):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._client._send(self)
+            for calls in self._parts():
+                self._settle(calls, self._client._exchange(calls))
 
 
 class Stream:
@@ -200,19 +215,11 @@ class Stream:
         self.close()
 
 
-def gather(pieces: Iterable[bytes]) -> bytes:
-    """All pieces of an answer. Raises RemoteError over the limit."""
-    collected = bytearray()
-    for piece in pieces:
-        collected += piece
-        check_size(len(collected))
-    return bytes(collected)
-
-
-def check_size(size: int) -> None:
-    """Raise RemoteError for an answer of more bytes than are kept."""
-    if size > MAX_ANSWER_BYTES:
-        raise RemoteError(f"the answer is over {MAX_ANSWER_BYTES} bytes", type="InvalidAnswer")
+def names_of(safe: Collection[str]) -> frozenset[str]:
+    """The names of safe functions. Raises TypeError for a single text, whose letters are no names."""
+    if isinstance(safe, str):
+        raise TypeError(f"safe= is a collection of names, such as [{safe!r}]")
+    return frozenset(safe)
 
 
 @contextmanager
@@ -246,12 +253,28 @@ def make_transport(
     context: ssl.SSLContext | None,
 ) -> Transport:
     """The way to an address. Raises ValueError for what is none."""
-    fields = {**(headers or {}), **HEADERS}
-    if address.startswith(("http://", "https://")):
-        if path or params:
-            raise ValueError("`path` and `params` are for a FastCGI socket; an HTTP address has its path itself")
-        return HTTPTransport(address, timeout, fields, context)
-    return SocketTransport(address, target_of(path), timeout, fields, params or {})
+    if is_url(address):
+        return make_http_transport(address, path, timeout, headers, params, context)
+    return SocketTransport(address, target_of(path), timeout, {**(headers or {}), **HEADERS}, params or {})
+
+
+def is_url(address: str) -> bool:
+    """Whether an address is one of HTTP."""
+    return address.startswith(("http://", "https://"))
+
+
+def make_http_transport(
+    address: str,
+    path: str,
+    timeout: float,
+    headers: Mapping[str, str] | None,
+    params: Mapping[str, str] | None,
+    context: ssl.SSLContext | None,
+) -> HTTPTransport:
+    """The way to a URL. Raises ValueError for what is none, and for what a URL has no use for."""
+    if path or params:
+        raise ValueError("`path` and `params` are for a FastCGI socket; an HTTP address has its path itself")
+    return HTTPTransport(address, timeout, {**(headers or {}), **HEADERS}, context)
 
 
 def target_of(path: str) -> str:
@@ -320,13 +343,11 @@ class HTTPTransport:
         self._idle: http.client.HTTPConnection | None = None
 
     def post(self, body: bytes) -> Reply:
-        connection = self._take()
-        try:
-            connection.request("POST", self._path, body, self._headers)
-            return _HTTPReply(self, connection, connection.getresponse())
-        except BaseException:
-            connection.close()
-            raise
+        return self.posting().run(body)
+
+    def posting(self) -> Posting:
+        """A POST that another thread can give up."""
+        return Posting(self, self._take(), self._path, self._headers)
 
     def _take(self) -> http.client.HTTPConnection:
         connection, self._idle = self._idle, None
@@ -368,6 +389,47 @@ def _is_fresh(sock: socket.socket | None) -> bool:
     return not poller.poll(0)
 
 
+class Posting:
+    """One POST by HTTP: `run` waits for the answer's head; `abort`, by another thread, ends that."""
+
+    def __init__(
+        self, transport: HTTPTransport, connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]
+    ) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._path = path
+        self._headers = headers
+        self._is_given_up = False
+
+    def run(self, body: bytes) -> Reply:
+        """The answer's head. Raises what the network raises."""
+        connection = self._connection
+        try:
+            if connection.sock is None:
+                connection.connect()
+            if self._is_given_up:
+                raise ConnectionAbortedError
+            connection.request("POST", self._path, body, self._headers)
+            return _HTTPReply(self._transport, connection, connection.getresponse())
+        except BaseException:
+            connection.close()
+            raise
+
+    def abort(self) -> None:
+        """End `run`: at once where it is connected, else when it is."""
+        self._is_given_up = True
+        shut(self._connection.sock)
+
+
+def shut(sock: socket.socket | None) -> None:
+    """End what another thread does with a socket."""
+    if sock is not None:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
 class _HTTPReply:
     def __init__(
         self, transport: HTTPTransport, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
@@ -382,14 +444,12 @@ class _HTTPReply:
     def __iter__(self) -> Iterator[bytes]:
         while piece := self._response.read1(PIECE):
             yield piece
+        if self._response.length:  # read1() does not tell
+            raise ConnectionResetError("the answer ended early")
 
     def abort(self) -> None:
         """End a read that another thread waits in."""
-        if self._sock is not None:
-            try:
-                self._sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
+        shut(self._sock)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -312,7 +312,6 @@ def test_whatever_a_server_sends_is_a_remote_error(answer: bytes, kind: str) -> 
 
 
 def test_an_answer_over_the_limit_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framework.rpc.client.MAX_ANSWER_BYTES", 100)
     monkeypatch.setattr("framework.rpc.calls.MAX_ANSWER_BYTES", 100)
 
     def answer(length: int) -> bytes:
