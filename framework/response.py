@@ -359,24 +359,27 @@ def attachment(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
 
 
-def encode_json(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+def encode_json(value: Any, default: Callable[[Any], Any] | None = None, options: int = 0) -> bytes:
     """What orjson takes (dict, list, str, numbers, dataclass, datetime, UUID, Enum, ...) as JSON.
 
     Keys of a dict may be numbers, dates and the like. A lone surrogate (of a file name, say) becomes "?". `default`
     makes something known of other values, or raises TypeError, as this does for them and for integers beyond 64 bits.
+    `options` are orjson's.
     """
     from orjson import OPT_NON_STR_KEYS, JSONEncodeError, dumps
 
     try:
-        return dumps(value, default)
+        return dumps(value, default, options)
     except JSONEncodeError:
         pass
+    options |= OPT_NON_STR_KEYS
     try:
-        return dumps(value, default, OPT_NON_STR_KEYS)
+        return dumps(value, default, options)
     except JSONEncodeError as error:
         if "surrogates" not in str(error):
             raise
-    return dumps(_without_surrogates(value), default, OPT_NON_STR_KEYS)
+    cleaned = None if default is None else lambda inner: _without_surrogates(default(inner))
+    return dumps(_without_surrogates(value), cleaned, options)
 
 
 def _without_surrogates(value: Any, depth: int = 0) -> Any:

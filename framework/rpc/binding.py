@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from framework.rpc.options import Allow
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_RESERVED = frozenset({"constructor", "then", "catch", "finally", "prototype", "toJSON", "toString", "valueOf"})
+_RESERVED = frozenset(
+    {"constructor", "then", "catch", "finally", "prototype", "toJSON", "toString", "valueOf", "toLocaleString"}
+    | {"hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable"}
+)
 
 
 class RemoteFunction:

@@ -40,7 +40,7 @@ export declare class Progress {
 }
 
 export interface Options {
-  /** Milliseconds without an answer or a sign of life; 60,000. */
+  /** Milliseconds without an answer or a sign of life; 60,000. Infinity: for ever. */
   timeout?: number;
   signal?: AbortSignal;
   /** Calls made before the running code has ended go out together: all, or so many at a time. */

@@ -59,11 +59,16 @@ const writers = [
   [Set, (set) => ({ $set: [...set] })],
   [Map, (map) => ({ $map: [...map] })],
   [Tuple, (tuple) => ({ $tuple: [...tuple] })],
-  [Uint8Array, (bytes) => ({ $bytes: btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join("")) })],
+  [Uint8Array, writeBytes],
+  [ArrayBuffer, (buffer) => writeBytes(new Uint8Array(buffer))],
   [Progress, (progress) => ({ $progress: { ...progress } })],
   [Kind, ({ kind, value }) => ({ [`$${kind}`]: value })],
   [Error, ({ name, message, code }) => ({ $error: { type: name, message, code: Number.isInteger(code) ? code : 0 } })],
 ];
+
+function writeBytes(bytes) {
+  return { $bytes: btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join("")) };
+}
 
 // A Date has milliseconds, Python's microseconds; `iso` keeps the whole text and the zone for the way back.
 function readDate(text) {
@@ -197,7 +202,7 @@ async function post({ url, options = {}, version, token: own }, calls) {
   const wait = () => {
     clearTimeout(timer);
     const late = new RemoteError(`no answer within ${timeout} ms`, { type: "TimeoutError" });
-    timer = setTimeout(() => controller.abort(late), timeout);
+    if (timeout < 2 ** 31) timer = setTimeout(() => controller.abort(late), timeout);
   };
   const end = () => {
     clearTimeout(timer);
@@ -224,7 +229,7 @@ async function post({ url, options = {}, version, token: own }, calls) {
       body,
       signal: controller.signal,
     });
-    if (response.headers.get("content-type") === "application/x-ndjson") return [() => items()];
+    if (response.headers.get("content-type") === "application/x-ndjson") return [leavable];
     text = await response.text();
   } catch (cause) {
     throw failure(cause);
@@ -253,6 +258,18 @@ async function post({ url, options = {}, version, token: own }, calls) {
     throw new RemoteError(outdated ? `${words} (the server's functions have changed: reload the page)` : words, {
       ...data, type: data?.type ?? PROTOCOL_NAMES[code], code, outdated,
     });
+  }
+
+  // A generator that was not begun, or waits for an item, is left at once as well.
+  function leavable() {
+    const stream = items();
+    const leave = stream.return.bind(stream);
+    stream.return = (value) => {
+      end();
+      controller.abort();
+      return leave(value);
+    };
+    return stream;
   }
 
   // Each line is a notification with an item, or empty (a sign of life); the last one is the answer.

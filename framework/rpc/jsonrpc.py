@@ -6,13 +6,14 @@ sent.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
 from time import perf_counter
 from types import GeneratorType, NoneType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
+from orjson import OPT_PASSTHROUGH_DATACLASS, JSONDecodeError, JSONEncodeError, dumps, loads
 
 from framework.errors import HTTPError, format_traceback, log_error
 from framework.response import encode_json
@@ -90,7 +91,7 @@ class Session:
         Where a function is `async def`, this has to be awaited; the calls of a batch are made one after the other.
         """
         try:
-            payload = loads(body)
+            payload = read_json(body)
         except JSONDecodeError as error:
             return 400, self._refusal(None, ProtocolError(PARSE_ERROR, detail=str(error)))
         self._unpacks = self.tagged and b'"$' in body
@@ -219,13 +220,13 @@ class Session:
     def _failed(self, call_id: Any, method: str, error: Exception) -> bytes:
         """What the caller gets to see of an exception."""
         data: dict[str, Any] = {"type": type(error).__name__}
-        code, message = SERVER_ERROR, str(error)
+        code, message = SERVER_ERROR, text_of(error)
         if isinstance(error, RPCError):
             code = error.code
             if error.data is not None:
                 data["data"] = self._packed(error.data)
         elif isinstance(error, HTTPError) and error.status < 500:
-            data["status"] = error.status
+            code = data["status"] = error.status
             message = error.text
         else:
             if isinstance(error, Unsendable):
@@ -247,13 +248,13 @@ class Session:
             raise Unsendable(f"the result cannot be sent: {error}") from error
 
     def _encoded(self, answer: dict[str, Any]) -> bytes:
-        default = None if self.tagged else to_plain
+        default, options = (None, 0) if self.tagged else (to_plain, OPT_PASSTHROUGH_DATACLASS)
         try:
-            return dumps(answer, default)
+            return dumps(answer, default, options)
         except JSONEncodeError:
             pass
         try:
-            return encode_json(answer, default)
+            return encode_json(answer, default, options)
         except (TypeError, RecursionError) as error:
             raise Unsendable(f"the result cannot be sent: {error.__cause__ or error}") from error
 
@@ -269,6 +270,27 @@ class Session:
 def is_stream(result: Any) -> bool:
     """Whether a result is a generator, or an asynchronous iterator."""
     return type(result) is GeneratorType or hasattr(result, "__anext__")
+
+
+_ESCAPE = re.compile(rb"\\(?:(u[dD][89abAB]..\\u[dD][c-fC-F]..)|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+
+
+def read_json(body: bytes) -> Any:
+    """As orjson, with "?" for half of a surrogate pair, which JavaScript's strings may have. Raises JSONDecodeError."""
+    try:
+        return loads(body)
+    except JSONDecodeError:
+        if b"\\ud" not in body and b"\\uD" not in body:
+            raise
+    return loads(_ESCAPE.sub(lambda found: b"?" if found[2] else found[0], body))
+
+
+def text_of(error: BaseException) -> str:
+    """An exception's message; "" where it cannot say one."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 class Unfinished:
@@ -369,7 +391,7 @@ def _failure(call_id: Any, code: int, message: str, data: dict[str, Any] = _NOTH
         error["data"] = data
     answer = {"jsonrpc": "2.0", "error": error, "id": call_id}
     try:
-        return encode_json(answer, to_plain)
+        return encode_json(answer, to_plain, OPT_PASSTHROUGH_DATACLASS)
     except (TypeError, RecursionError):  # what an application put into an RPCError
         error["data"] = {name: str(value) for name, value in data.items()}
         return encode_json(answer)

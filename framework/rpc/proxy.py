@@ -6,6 +6,7 @@ body is read, and the JSON media type makes browsers ask before they send one ac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ DISCOVER = "rpc.discover"
 """OpenRPC's name for the function that describes the others (its section "Service Discovery Method")."""
 
 _MEDIA_TYPES = {"application/json": False, "application/json; values=tagged": True}
+_NO_MARKS = re.compile(r"[ \t\"]+")
 _HEAD = (("X-Content-Type-Options", "nosniff"), NO_STORE)
 _PLAIN = [("Content-Type", "application/json"), *_HEAD]
 _TAGGED = [("Content-Type", "application/json; values=tagged"), *_HEAD]
@@ -312,7 +314,7 @@ def _by_own_name(functions: Iterable[Callable[..., Any]]) -> dict[str, Callable[
 
 def is_tagged(content_type: str | None) -> bool:
     """Whether a Content-Type says ``values=tagged``."""
-    return content_type is not None and "values=tagged" in content_type.lower().replace(" ", "").split(";")[1:]
+    return content_type is not None and "values=tagged" in _NO_MARKS.sub("", content_type.lower()).split(";")[1:]
 
 
 def host_and_port(request: Request) -> str:

@@ -74,8 +74,9 @@ def _checked(annotation: Any) -> Plan:
         try:
             return convert(value, annotation, dec_hook=_to_class, str_keys=True)
         except ValidationError as error:
-            reason, _, where = str(error).partition(" - at `$")
-            raise Mismatch(f"at {where[:60].rstrip('`')}: {reason}" if where else reason) from None
+            reason, _, where = str(error).replace(" - at `key` in `$", " (a key) - at `$").partition(" - at `$")
+            where = where[:60].rstrip("`")
+            raise Mismatch(f"at {where}: {reason}" if where else reason) from None
         except TypeError as error:  # an item that a set cannot hold
             raise Mismatch(str(error)) from None
 
@@ -257,6 +258,9 @@ def to_plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if hasattr(type(value), "__dataclass_fields__"):
+        # not orjson's way: it leaves out what msgspec did not set, a default that stands in the class
+        return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
     if isinstance(value, Progress):
         return {"done": value.done, "total": value.total, "text": value.text}
     if isinstance(value, os.PathLike):

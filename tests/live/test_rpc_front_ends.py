@@ -36,11 +36,18 @@ async function tryAll({ connect, Tuple }, url, mark) {
     items.push(item);
     break;
   }
+  const unread = await functions.silent(`${mark}-unread`);
+  await unread.return();
+  const waiting = await functions.silent(`${mark}-waiting`);
+  await waiting.next();
+  const next = waiting.next().catch((error) => error.name);
+  await waiting.return();
+  items.push(await next);
   return { items, kinds, batch, shown, copied };
 }
 """
 EXPECTED = {
-    "items": [0, 1, 2, "first"],
+    "items": [0, 1, 2, "first", "AbortError"],
     "kinds": ["Date", "Set", "Map", "Tuple", "Uint8Array"],
     "batch": [1, 2],
     "shown": [1, 2],
@@ -56,6 +63,12 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     twin = "compiled" if implementation.accelerated else "pure"
     with Site(front_end, dict(os.environ), twin, application="rpc_application:app") as running:
         yield running
+
+
+def wait_for_all(mark: Path) -> None:
+    """All the streams that SCRIPT leaves, read or not, waited for or not."""
+    for more in ("", "-unread", "-waiting"):
+        wait_for(mark.with_name(mark.name + more))
 
 
 def wait_for(mark: Path) -> None:
@@ -74,7 +87,7 @@ def test_node_calls_and_leaves_a_silent_stream(site: Site, tmp_path: Path) -> No
     mark = site.shared / "left"
     call = f"console.log(JSON.stringify(await tryAll(rpc, {base + '/rpc'!r}, {str(mark)!r})));"
     assert rpc_node.run(tmp_path, served, f'import * as rpc from "./served.mjs";\n{SCRIPT}\n{call}') == EXPECTED
-    wait_for(mark)
+    wait_for_all(mark)
 
 
 def post(site: Site, method: str, params: list[object], accept: str = "application/json") -> HTTPConnection:
@@ -119,7 +132,7 @@ def test_chromium_calls_and_leaves_a_silent_stream(site: Site) -> None:
             f"async () => {{ {SCRIPT}\nreturn tryAll(await import('/rpc'), '/rpc', {json.dumps(str(mark))}); }}"
         )
         assert found == EXPECTED
-        wait_for(mark)
+        wait_for_all(mark)
         bar = page.evaluate(
             """async () => {
                 const { default: own, connect } = await import("/rpc");
