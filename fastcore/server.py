@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from fastcore.asynchronous import EventLoopName
+    from fastcore.pulse import Pulse
 
     Interface = Literal["wsgi", "native"]
     Role = Literal["responder", "authorizer", "filter"]
@@ -83,8 +84,8 @@ def serve(
             (FastCGI 1.0 §3.2), or loopback only where the environment has no such variable.
         on_ready: called once when the listener is open and connections are taken.
         on_stop: called once when the first end signal has come, before what runs is finished. Not in workers.
-        heartbeat: seconds, and what the parent of the workers calls so often while it runs (sd_notify's WATCHDOG=1).
-            There is a parent process then, even with one worker.
+        heartbeat: seconds, and what is called so often (sd_notify's WATCHDOG=1). Where one process serves by itself,
+            by its loop: not while a call is stuck, so that who waits for it notices. Else by the parent of the workers.
         min_workers: with 1 or more there are only so many workers while there is no more to do; `workers` is the most
             there ever are. 0 for always `workers`.
         idle_exit: seconds without a request after which a worker beyond `min_workers` ends.
@@ -190,6 +191,7 @@ def serve(
             on_worker_end(number)
 
     owned: OwnedPath | None = None
+    pulse: Pulse | None = None
     # Who sees the socket may send a signal: it has to wait until somebody heeds it.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, end_signals)
     try:
@@ -203,7 +205,12 @@ def serve(
         implementation.loop.release_memory()
         if on_ready is not None:
             on_ready()
-        if workers == 1 and not max_requests and not max_memory and heartbeat is None:
+        if workers == 1 and not max_requests and not max_memory:
+            if heartbeat is not None:
+                from fastcore.pulse import Pulse
+
+                pulse = Pulse(*heartbeat)
+                options["pulse"] = (pulse.fileno(), pulse)
             return work()
         if 0 < min_workers < workers:
             from fastcore.elastic import Elastic, Scaling
@@ -215,6 +222,8 @@ def serve(
         if owned is not None:
             listener.close()
             owned.remove()
+        if pulse is not None:
+            pulse.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 

@@ -28,6 +28,7 @@ class WorkerLoop(Service):
         event_loop: EventLoopName = "auto",
         stream_body: bool = False,
         scoreboard: Page | None = None,
+        pulse: tuple[int, Callable[[], object]] | None = None,
     ) -> None: ...
     @property
     def wakeup_fd(self) -> int: ...

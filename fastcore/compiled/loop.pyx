@@ -48,6 +48,7 @@ cdef class WorkerLoop(Service):
     cdef Acceptor acceptor
     cdef int workers
     cdef int lifeline
+    cdef object pulse
     cdef int roles                        # bit 1 << role for each that is served
     cdef bint overload_page
     cdef str spool_directory
@@ -75,12 +76,14 @@ cdef class WorkerLoop(Service):
         event_loop="auto",
         bint stream_body=False,
         Page scoreboard=None,
+        pulse=None,
     ):
         """What to serve, and to whom; fastcore.pure.loop describes each argument."""
         Service.__init__(self, application, limits, log, event_loop, stream_body, scoreboard)
         self.acceptor = Acceptor(listener, Peers(allow_uids, allow_hosts, self.complain), self.complain)
         self.workers = workers
         self.lifeline = lifeline
+        self.pulse = pulse
         for role in roles:
             self.roles |= 1 << role
         self.overload_page = overload == "page"
@@ -136,6 +139,8 @@ cdef class WorkerLoop(Service):
             self.control(EPOLL_CTL_ADD, self.wakeup_read_fd, EPOLLIN)
             if self.lifeline >= 0:
                 self.control(EPOLL_CTL_ADD, self.lifeline, EPOLLIN)
+            if self.pulse is not None:
+                self.control(EPOLL_CTL_ADD, self.pulse[0], EPOLLIN)
             self.acceptor.begin(self.epoll)
             while not self.over():
                 if self.host is not None:
@@ -232,6 +237,8 @@ cdef class WorkerLoop(Service):
             return 0
         channel = self.channels.get(fd)
         if channel is None:
+            if self.pulse is not None and fd == self.pulse[0]:
+                self.pulse[1]()
             return 0
         if events & (EPOLLERR | EPOLLHUP):
             return self.close(channel)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from fastcore.addresses import LOOPBACK
@@ -60,6 +60,7 @@ class WorkerLoop(Service):
         event_loop: EventLoopName = "auto",
         stream_body: bool = False,
         scoreboard: Page | None = None,
+        pulse: tuple[int, Callable[[], object]] | None = None,
     ) -> None:
         """What to serve, and to whom.
 
@@ -78,11 +79,14 @@ class WorkerLoop(Service):
             event_loop: in which coroutines run: "asyncio", "uvloop", or "auto" for uvloop where it is installed.
             stream_body: call the application when the parameters are complete; it reads its body as it comes.
             scoreboard: where it writes what it does, for others to see; None for nowhere.
+            pulse: a descriptor, such as a timer's, and what is called whenever it is readable, by the loop itself: so
+                not while a call is stuck.
         """
         super().__init__(application, limits, log, event_loop, stream_body, scoreboard)
         self._acceptor = Acceptor(listener, Peers(allow_uids, allow_hosts, self._complain), self._complain)
         self._workers = workers
         self._lifeline = lifeline
+        self._pulse = pulse
         self._roles = frozenset(roles)
         self._overload = overload
         self._spool_directory = spool_directory
@@ -138,6 +142,8 @@ class WorkerLoop(Service):
             self._epoll.register(self._wakeup, select.EPOLLIN)
             if self._lifeline >= 0:
                 self._epoll.register(self._lifeline, select.EPOLLIN)
+            if self._pulse is not None:
+                self._epoll.register(self._pulse[0], select.EPOLLIN)
             self._acceptor.begin(self._epoll)
             while not self.is_over():
                 if self._host is not None:
@@ -215,6 +221,8 @@ class WorkerLoop(Service):
             return
         channel = self._channels.get(fd)
         if channel is None:
+            if self._pulse is not None and fd == self._pulse[0]:
+                self._pulse[1]()
             return
         if events & (select.EPOLLERR | select.EPOLLHUP):
             self._close(channel)

@@ -165,7 +165,11 @@ def _serve(spec: Spec, bind: str | None, notify_address: str) -> None:
     native = _mount(application, spec)
     _write_table(_table_of(application) if native else [], spec)
     _check_health(application, spec)
-    _end_workers_with_us(bool(spec.workers > 1 or spec.max_requests or spec.max_memory or every))
+    _end_workers_with_us(bool(spec.workers > 1 or spec.max_requests or spec.max_memory))
+    if every:  # a watchdog ends what is stuck by SIGABRT: it shows where it was
+        import faulthandler
+
+        faulthandler.enable()
     gc.collect()
     gc.freeze()
 

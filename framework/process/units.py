@@ -31,6 +31,10 @@ __all__ = ["confinement_of", "quoted", "units_of"]
 CODE = 'the site file; change that, and run "sitectl systemd" again'
 LIMITS = {getattr(resource, kind): kind.replace("RLIMIT_", "Limit") for kind, _ in RESOURCES.values()}
 STOP_SECONDS = 15
+WATCHDOG_SECONDS = 60
+PATIENT_WATCHDOG_SECONDS = 600
+"""For a back end that serves by itself and whose calls have no limit: one that takes longer is taken for stuck."""
+
 
 Lines = list[tuple[str, str]]
 
@@ -200,17 +204,23 @@ def _rate(rate: int) -> Lines:
 
 
 def _ends(backend: Backend) -> Lines:
-    """How it ends and comes back. A watchdog costs a parent process, which answers it; so it is there where that is."""
-    has_parent = backend.workers > 1 or backend.max_requests or backend.max_memory
+    """How it ends and comes back. Where it serves by itself its loop answers the watchdog, else the workers' parent."""
     return [
         ("KillMode", "mixed"),
         ("TimeoutStartSec", "60"),
         ("TimeoutStopSec", str(STOP_SECONDS)),
-        *([("WatchdogSec", "60")] if has_parent else []),
+        ("WatchdogSec", str(_watchdog(backend))),
         ("Restart", "always"),
         ("RestartSec", "250ms"),
         ("RestartPreventExitStatus", "77 78"),
     ]
+
+
+def _watchdog(backend: Backend) -> int:
+    """Seconds without a sign of life. A loop gives none while a call goes on, and it is not there to end what may."""
+    if backend.workers > 1 or backend.max_requests or backend.max_memory:
+        return WATCHDOG_SECONDS
+    return max(5 * backend.request_timeout, WATCHDOG_SECONDS) if backend.request_timeout else PATIENT_WATCHDOG_SECONDS
 
 
 def _identity(part: Part, groups: Iterable[str] = ()) -> Lines:

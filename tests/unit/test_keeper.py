@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def app(environ, start_response):
         open(environ["QUERY_STRING"], "w").close()
         time.sleep(1.0)
     if path == "/stuck":
+        open(environ["QUERY_STRING"], "w").close()
         while True:
             time.sleep(1)
     if path == "/kill":
@@ -186,6 +188,12 @@ def eventually(what: str, test: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def suppressed(unit: Unit, path: str, query: str) -> None:
+    """A request that comes to nothing."""
+    with suppress(Exception):
+        unit.ask(path, query)
+
+
 def answered(answers: list[str], beginning: str) -> None:
     eventually(f"an answer of {beginning}", lambda: answers[-1].startswith(beginning))
 
@@ -297,6 +305,44 @@ def test_nothing_outlives_a_keeper_that_is_killed(unit: Unit, workers: int) -> N
     unit.process.kill()
     unit.process.wait(PATIENCE)
     eventually("the back end has ended", lambda: not runs(int(worker)) and (workers == 1 or not runs(int(parent))))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signs_of_life_come_in_half_the_watchdogs_time(unit: Unit, workers: int) -> None:
+    unit.start(workers=workers, environment={"WATCHDOG_USEC": "100000"})
+    unit.told("READY=1")
+    for _ in range(3):
+        unit.told("WATCHDOG=1")
+    _, worker, parent = unit.ask().split()
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    assert (int(parent) == unit.process.pid) == (workers == 1)  # no process for it alone
+    assert worker in children
+    assert unit.senders == {unit.process.pid}
+    assert "WATCHDOG_USEC" not in unit.ask("/environment").split()
+
+
+def test_a_back_end_without_a_keeper_gives_signs_of_life_too(unit: Unit) -> None:
+    command = [sys.executable, "-P", "-s", "-m", "framework.process.backend", "web"]
+    unit.start(*command, environment={"WATCHDOG_USEC": "100000"})
+    unit.told("READY=1")
+    for _ in range(3):
+        unit.told("WATCHDOG=1")
+    assert unit.senders == {unit.process.pid} == {int(unit.ask().split()[1])}
+
+
+def test_a_stuck_call_gives_no_sign_of_life_and_the_watchdogs_signal_shows_where_it_is(unit: Unit) -> None:
+    unit.start(environment={"WATCHDOG_USEC": "100000"})
+    unit.told("READY=1")
+    begun = unit.folder / "begun"
+    thread = threading.Thread(target=lambda: suppressed(unit, "/stuck", str(begun)))
+    thread.start()
+    eventually("the request has begun", begun.exists)
+    unit.process.send_signal(signal.SIGABRT)
+    assert unit.process.wait(PATIENCE) == 128 + signal.SIGABRT
+    log = unit.log.read_text()
+    assert "no sign of life within the watchdog's time" in log
+    thread.join(PATIENCE)
+    assert re.search(r"code/web.py\", line \d+ in app", log)
 
 
 def test_the_application_sees_nothing_of_it(unit: Unit) -> None:

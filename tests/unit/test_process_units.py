@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.process.parts import PartsError
-from framework.process.units import quoted, units_of
-from framework.site import load
+from framework.process.units import _ends, quoted, units_of
+from framework.site import Site, load
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('\t\n"\\%$; '))
 ESCAPES = {"\\n": "\n", "\\\\": "\\", '\\"': '"', "%%": "%", "$$": "$"}
@@ -36,12 +36,31 @@ def test_a_word_is_one_line_and_comes_back(text: str, dollars: bool) -> None:
         assert not re.search(r"[ \t'\";\\]", word)
 
 
-def test_a_variable_that_no_unit_can_carry_is_told(tmp_path: Path) -> None:
-    (tmp_path / "site.toml").write_text(
+def site_of(folder: Path) -> Site:
+    (folder / "site.toml").write_text(
         '[site]\nname = "x"\n[[host]]\nname = "a.localhost"\nbackends = ["web"]\n'
         '[backend.web]\napplication = "web:app"\n'
     )
-    site = load(tmp_path)
+    return load(folder)
+
+
+def test_a_variable_that_no_unit_can_carry_is_told(tmp_path: Path) -> None:
+    site = site_of(tmp_path)
     backend = replace(site.backends["web"], environment={"COLOUR": "\x1b[31m"})
     with pytest.raises(PartsError, match="web: the variable COLOUR has control characters"):
         units_of(replace(site, backends={"web": backend}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "seconds"),
+    [
+        ({}, 600),
+        ({"request_timeout": 5}, 60),
+        ({"request_timeout": 100}, 500),
+        ({"request_timeout": 100, "workers": 2}, 60),
+        ({"max_requests": 10}, 60),
+    ],
+)
+def test_a_watchdog_waits_for_longer_than_a_call_may_take(tmp_path: Path, keys: dict[str, int], seconds: int) -> None:
+    backend = replace(site_of(tmp_path).backends["web"], **keys)
+    assert dict(_ends(backend))["WatchdogSec"] == str(seconds)
