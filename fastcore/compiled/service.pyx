@@ -139,13 +139,16 @@ cdef class Service(Waiter):
         return self.settle(channel)
 
     cdef int pump(self, Channel channel) except -1:
-        """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up."""
+        """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up.
+
+        A new one goes first, and then one that has begun, however many new ones there are.
+        """
         cdef Exchange exchange
-        cdef bint is_new
+        cdef bint is_new = False
         for _ in range(CHUNKS):
             if self.stopping or not self.has_room(channel):
                 break
-            is_new = channel.ready.first is not None
+            is_new = channel.ready.first is not None and not (is_new and channel.answering.first is not None)
             if is_new:
                 exchange = new_exchange(<Request>channel.ready.take(), self.application, self.log)
                 if self.timer is not None:

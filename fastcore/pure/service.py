@@ -170,11 +170,15 @@ class Service:
         self._settle(channel)
 
     def _pump(self, channel: Channel) -> None:
-        """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up."""
+        """Answer the connection's requests, in turn and a chunk at a time, while its reader keeps up.
+
+        A new one goes first, and then one that has begun, however many new ones there are.
+        """
+        is_new = False
         for _ in range(PUMP_BATCH):
             if self._stopping or not self._has_room(channel):
                 break
-            is_new = bool(channel.ready)
+            is_new = bool(channel.ready) and not (is_new and channel.answering)
             if is_new:
                 exchange = Exchange(channel.ready.popleft(), self._application, self._log)
                 exchange.timer = self._timer

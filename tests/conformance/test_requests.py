@@ -133,6 +133,19 @@ def test_line_27_multiplexed_answers_interleave(server):
     assert order[-5:] != [2] * 5
 
 
+def test_line_27_new_requests_do_not_hold_up_an_answer_that_has_begun(server):
+    with server.connect() as sock:
+        short = b"".join(wire.request(number, PATH_INFO="/hello") for number in range(2, 62))
+        sock.sendall(wire.request(1, PATH_INFO="/many", QUERY_STRING="40,1000") + short)
+        data = b""
+        while sum(data.count(wire.record(wire.END, number, bytes(8))) for number in range(1, 62)) < 61:
+            data += sock.recv(1 << 20)
+    order = [record.id for record in wire.records(data) if record.type == wire.STDOUT and record.content]
+    assert order.count(1) == 40
+    assert order[: order.index(41)].count(1) >= 35, "the answer that had begun waited for the new ones"
+    assert order[: order.index(41)] != sorted(order[: order.index(41)]), "the new ones waited for the answer"
+
+
 def test_line_27_one_slow_stdin_stalls_nobody(server):
     with server.connect() as slow, server.connect() as other:
         slow.sendall(
