@@ -60,9 +60,10 @@ def find_problems(file: str, listen: str | None, file_only: bool) -> tuple[Site 
     problems = list(site.remarks)
     if not file_only:
         from framework.frontends.check import check_frontend
+        from framework.process.check import check_rights
         from framework.site.check import check_site
 
-        problems += check_site(site) + check_frontend(site)
+        problems += check_site(site) + check_rights(site) + check_frontend(site)
         problems += _route_problems(site, problems)
     return site, sorted(problems, key=lambda problem: problem.line or sys.maxsize)
 

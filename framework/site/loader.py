@@ -6,6 +6,7 @@ and folders can be read by those who must is not asked here but in `framework.si
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ _TABLES: Final = ("site", "host", "backend")
 def load_site(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Site:
     """See `framework.site.load`."""
     file = Path(path)
-    if file.is_dir():
+    if os.path.isdir(file):  # (Path.is_dir raises where a folder above is closed)
         file /= "site.toml"
     text = _read(file)
     findings = Findings(str(file))

@@ -63,17 +63,20 @@ def test_requests_are_counted_with_the_time_they_took(site: RunningSite) -> None
 
 
 def test_what_a_worker_does_is_seen_while_it_does_it_without_the_query(site: RunningSite) -> None:
-    asking = threading.Thread(target=site.text, args=("/two/sleep?3",))
+    go_on = site.state_directory / "two" / "go-on"
+    code = f"while not os.path.exists({str(go_on)!r}):\n    time.sleep(0.05)\nsaid = 1"
+    asking = threading.Thread(target=site.text, args=(f"/two/run?{code.encode().hex()}",))
     asking.start()
     try:
         busy = eventually("two is busy", lambda: (part := site.part("two"))["busy"] and part)
         [worker] = [worker for worker in busy["workers"] if worker["state"] == "handling"]
-        assert worker["url"] == "/two/sleep"
+        assert worker["url"] == "/two/run"
         assert worker["connections"] == 1 or worker["connections"] == 0  # as it last waited
         done = site.sitectl("status", "--workers")
-        assert re.search(r"^two/[01] +\d+ +handling +[0-9.]+ m?s .* /two/sleep$", done.stdout, re.MULTILINE)
+        assert re.search(r"^two/[01] +\d+ +handling +[0-9.]+ m?s .* /two/run$", done.stdout, re.MULTILINE)
         assert re.search(r"^two .* 1 of 2 ", done.stdout, re.MULTILINE)
     finally:
+        go_on.touch()
         asking.join()
     eventually("two is idle again", lambda: not site.part("two")["busy"])
 
