@@ -70,7 +70,12 @@ class Run:
             with Faults(site, self.front_end).running() as faults:
                 faults.do_reload = lambda load: faults.reloads(RELOADS)  # type: ignore[method-assign]
                 for name, sum_of_rows in self.rows.items():
-                    row = faults.run(name)
+                    try:
+                        row = faults.run(name)
+                    except AssertionError as error:
+                        print(f"{TITLES[name]}: {error}", flush=True)
+                        sum_of_rows.add(Row(TITLES[name], 1, left=[str(error)]))
+                        break
                     print(told(row), flush=True)
                     sum_of_rows.add(row)
         finally:

@@ -66,7 +66,7 @@ class ChildRecord:
 
         A session id is not given out again while a process of that session lives, so uid and time of start settle
         whose it is. Of another session it is ours where it has the uid, a later start, the same cgroup, and the marks
-        of the drop: what somebody else runs as this user lacks those.
+        of the drop: what somebody else runs as this user lacks those. What has a living supervisor is another site's.
         """
         try:
             rows = json.loads(self._path.read_bytes())
@@ -88,7 +88,7 @@ class ChildRecord:
 
 
 def _is_leftover(process: tuple[int, int, int, int], recorded: dict[int, tuple[int, int, str, int]]) -> bool:
-    from framework.process.strays import bears_marks, cgroup_of
+    from framework.process.strays import bears_marks, cgroup_of, has_supervisor
 
     pid, session, start, uid = process
     known = recorded.get(session)
@@ -97,7 +97,9 @@ def _is_leftover(process: tuple[int, int, int, int], recorded: dict[int, tuple[i
     if uid in (-1, 0, os.geteuid()):  # without root nothing is marked
         return False
     alike = [(group, may) for began, owner, group, may in recorded.values() if owner == uid and start >= began]
-    return any(bears_marks(pid, may) and cgroup_of(pid) == group for group, may in alike)
+    if not any(bears_marks(pid, may) and cgroup_of(pid) == group for group, may in alike):
+        return False
+    return not has_supervisor(pid)  # such as the front end of another site, which has the same user
 
 
 def stat_fields(pid: int) -> list[str]:

@@ -16,7 +16,7 @@ from framework.process.linux import CAPABILITIES
 from framework.process.proof import read_status
 from framework.process.runfiles import stat_fields
 
-__all__ = ["bears_marks", "cgroup_of", "end_strays"]
+__all__ = ["bears_marks", "cgroup_of", "end_strays", "has_supervisor"]
 
 ROUNDS = 10
 PAUSE = 0.005
@@ -138,4 +138,23 @@ def bears_marks(pid: int, kept: int = 0) -> bool:
         status = read_status(pid)
         return status["NoNewPrivs"] == "1" and not int(status["CapBnd"], 16) & ~(_KEEPABLE | kept)
     except (OSError, KeyError, ValueError):
+        return False
+
+
+def has_supervisor(pid: int) -> bool:
+    """Whether a process descends from a supervisor that lives, and is not the caller: that one ends it in its time."""
+    while (fields := stat_fields(pid)) and (pid := int(fields[1])) > 1 and pid != os.getpid():
+        if _owner(pid) == 0 and _holds_a_site(pid):
+            return True
+    return False
+
+
+def _holds_a_site(pid: int) -> bool:
+    """Whether a process has the file open that every supervisor keeps locked (`Site.pid_path`)."""
+    try:
+        return any(
+            os.path.basename(os.readlink(f"/proc/{pid}/fd/{number}")) == "supervisor.pid"
+            for number in os.listdir(f"/proc/{pid}/fd")
+        )
+    except OSError:
         return False

@@ -145,6 +145,28 @@ def test_no_process_of_a_part_outlives_a_killed_supervisor(small: RunningSite, f
     assert small.get("/one/")[0] == 200
 
 
+def test_another_site_does_not_notice_that_a_killed_supervisor_is_started_again(small: RunningSite) -> None:
+    """Both front ends have one user, and what a killed supervisor left is ended by user, cgroup and marks."""
+    folder = open_folder(Path())
+    neighbour = RunningSite(folder)
+    neighbour.add_backend("one")
+    try:
+        neighbour.setup()
+        small.start()
+        neighbour.start()
+        processes = {part["name"]: part["pid"] for part in neighbour.status()["parts"]}
+        assert small.process is not None
+        small.process.kill()
+        small.process.wait()
+        small.start()
+        assert small.get("/one/")[0] == 200
+        assert neighbour.get("/one/")[0] == 200
+        assert {part["name"]: part["pid"] for part in neighbour.status()["parts"]} == processes
+    finally:
+        neighbour.remove()
+        discard(folder)
+
+
 @pytest.mark.parametrize("way", ["stray", "invisible", "nested", "relay"])
 def test_whatever_way_a_back_end_flees_nothing_outlives_it(small: RunningSite, way: str) -> None:
     if way == "relay":

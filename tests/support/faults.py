@@ -164,7 +164,14 @@ class Load:
         def good(name: str) -> bool:
             return sum(begun >= now and not wrong for begun, _, wrong in list(self.events[name])) >= 5
 
-        eventually("the site answers again", lambda: good("victim") and good("other"))
+        try:
+            eventually("the site answers again", lambda: good("victim") and good("other"))
+        except AssertionError as error:
+            last = {
+                name: Counter(wrong or "200" for _, end, wrong in list(events) if end >= now)
+                for name, events in self.events.items()
+            }
+            raise AssertionError(f"{error}: {last}; it said: {self.site.said()[-2000:]}") from None
 
     def row(self, name: str, at: float) -> Row:
         both = [event for events in self.events.values() for event in events if event[1] >= at]
