@@ -13,10 +13,10 @@ from plots import Bar, Mark, bars
 from toolchain import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-ALSO = {"rpc": ROOT / "docs" / "rpc.md"}
+ALSO = {"rpc": ROOT / "docs" / "rpc.md", "streams": ROOT / "docs" / "rpc.md"}
 """Other pages that have a section's table."""
 IMAGES = ROOT / "docs" / "images"
-SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc")
+SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc", "streams")
 Results = dict[str, dict[str, Any]]
 
 

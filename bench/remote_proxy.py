@@ -13,8 +13,23 @@ from framework.rpc import Proxy
 
 async def idle() -> AsyncIterator[str]:
     """One item, then nothing."""
-    yield "first"
-    await Event().wait()
+    global opened
+    opened += 1
+    try:
+        yield "first"
+        await Event().wait()
+    finally:
+        opened -= 1
 
 
-application = App([("/fastcore-rpc/$", Proxy([usage, idle])), ("/fastcore-rpc/slow/$", Proxy([idle], heartbeat=60))])
+opened = 0
+
+
+def still_open() -> int:
+    """How many of these streams there are."""
+    return opened
+
+
+application = App(
+    [("/fastcore-rpc/$", Proxy([usage, idle, still_open])), ("/fastcore-rpc/slow/$", Proxy([idle], heartbeat=60))]
+)

@@ -1,4 +1,4 @@
-"""Remote calls behind nginx: calls per second, processor time of the back end for a call, and what idle streams cost.
+"""Remote calls behind nginx: calls per second, and processor time of the back end for a call.
 
 One worker each, connections to the back end kept where it can. nginx and the load generator share one processor, the
 back end has the other: where nginx is what limits the rate, the processor time says what a call costs. "Added" is that
@@ -8,9 +8,7 @@ less a constant answer of the same server: what the call itself costs.
 from __future__ import annotations
 
 import random
-import re
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -27,8 +25,6 @@ from servers import Server
 from toolchain import compile_program, peer_python, tell
 
 NAME = "rpc"
-STREAMS = 200
-SLOW_HEARTBEAT = "slow/"
 
 _JSONRPC = '{"jsonrpc":"2.0","id":17,"method":"usage","params":["sda",3]}'
 _REST = '{"disk":"sda","depth":3}'
@@ -101,10 +97,11 @@ def _ours(name: str, label: str, application: str) -> Peer:
     return replace(NATIVE, name=name, label=label, arguments=(*NATIVE.arguments[:-1], application))
 
 
-_OURS = _ours("fastcore-rpc", "**framework.rpc** on fastcore", "remote_proxy:application")
+_PEER = _ours("fastcore-rpc", "**framework.rpc** on fastcore", "remote_proxy:application")
 _XMLRPC = f"import sys; sys.path.insert(0, {str(BENCH)!r}); from remote import serve_xmlrpc; serve_xmlrpc({{path!r}})"
+OURS = Caller(_PEER, "fastcore-bare", _JSONRPC)
 CALLERS = [
-    Caller(_OURS, "fastcore-bare", _JSONRPC),
+    OURS,
     Caller(_ours("fastcore-bare", "**fastcore**, native", "remote:bare_native"), "fastcore-bare"),
     Caller(
         _uvicorn("fastapi-uvicorn", "FastAPI, uvicorn (uvloop, httptools)", "--factory remote:fastapi_app", "fastapi"),
@@ -174,7 +171,7 @@ class CallNginx(Nginx):
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """All back ends in turns, then the streams."""
+    """All back ends in turns."""
     program = compile_program("httpload")
     measured: dict[str, list[dict[str, Any]]] = {}
     with ExitStack() as stack:
@@ -191,14 +188,11 @@ def measure(settings: Settings) -> dict[str, Any]:
                 measured.setdefault(name, []).append(found)
                 told = f"{found['cpu_us']:>7.1f} us of processor time at {found['requests_per_second']:>8,.0f}/s"
                 tell(f"    {name:26} {told}  {found['first_error']}")
-            found = measure_one(program, None, front, Caller(_OURS, "", _JSONRPC), b'{"result": 1}', settings)
+            found = measure_one(program, None, front, OURS, b'{"result": 1}', settings)
             measured.setdefault("nginx", []).append(found)
         rows = make_rows([callers[server.peer.name] for server in servers], measured)
         limit = round(median(each["requests_per_second"] for each in measured["nginx"]), 1)
-        ours = next((server for server in servers if server.peer.name == _OURS.name), None)
-        paths = ("", SLOW_HEARTBEAT) if ours else ()
-        streams = [measure_streams(program, ours, front, path, settings) for path in paths]
-    return {"missing": missing, "rows": rows, "nginx_limit": limit, "streams": streams, "versions": [Nginx.version()]}
+    return {"missing": missing, "rows": rows, "nginx_limit": limit, "versions": [Nginx.version()]}
 
 
 def first_answer(front: Nginx, caller: Caller) -> bytes:
@@ -239,58 +233,6 @@ def measure_one(
         return {"requests_per_second": 0.0, "cpu_us": 0.0, "errors": 1, "first_error": last_words(front)}
     found["cpu_us"] = used * 1e6 / found["answered"] if found["answered"] else 0.0
     return found
-
-
-def measure_streams(program: Path, server: Server, front: Nginx, path: str, settings: Settings) -> dict[str, Any]:
-    """Calls with and without idle streams in the same worker, in turns; and the memory of the worker."""
-    caller = Caller(_OURS, "", _JSONRPC)
-    expected = first_answer(front, caller)
-    rounds: dict[int, list[dict[str, Any]]] = {0: [], STREAMS: []}
-    memory = []
-    tell(f"  {STREAMS} idle streams at /{server.peer.name}/{path}")
-    for _ in range(settings.rounds):
-        rounds[0].append(measure_one(program, server, front, caller, expected, settings))
-        before = private_memory(server)
-        with ExitStack() as stack:
-            for _ in range(STREAMS):
-                stack.enter_context(open_stream(front, f"/{server.peer.name}/{path}"))
-            memory.append((private_memory(server) - before) / STREAMS)
-            rounds[STREAMS].append(measure_one(program, server, front, caller, expected, settings))
-        time.sleep(1.5)  # they end with the next sign of life
-    # what has been freed is used again: the first round tells
-    row: dict[str, Any] = {"heartbeat": 60 if path else 0.75, "bytes": None if path else round(memory[0])}
-    row["errors"] = sum(each["errors"] for each in [*rounds[0], *rounds[STREAMS]])
-    for count, found in rounds.items():
-        row[str(count)] = {
-            "p50_us": round(median(each["latency_us"]["p50"] for each in found), 1),
-            "p99_us": round(median(each["latency_us"]["p99"] for each in found), 1),
-            "requests_per_second": round(median(each["requests_per_second"] for each in found), 1),
-            "cpu_us": round(median(each["cpu_us"] for each in found), 2),
-        }
-    return row
-
-
-@contextmanager
-def open_stream(front: Nginx, path: str) -> Iterator[None]:
-    """An idle stream whose first item has come."""
-    head = {"Content-Type": "application/json", "Accept": "application/x-ndjson", "Host": "console.example.org"}
-    with connection_to(front.path) as connection:
-        connection.request("POST", path, '{"jsonrpc":"2.0","id":1,"method":"idle"}', head)
-        answer = connection.getresponse()
-        while (line := answer.readline()) in (b"\n", b""):
-            if not line:
-                raise RuntimeError(f"no stream: {answer.status}")
-        yield
-        answer.close()
-
-
-def private_memory(server: Server) -> int:
-    """Bytes that the server's processes have to themselves."""
-    total = 0
-    for pid in server.pids():
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        total += sum(int(size) * 1024 for size in re.findall(r"^Private_\w+: +(\d+) kB", text, re.MULTILINE))
-    return total
 
 
 def make_rows(callers: list[Caller], measured: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -351,32 +293,10 @@ def render(result: dict[str, Any]) -> str:
             f"| {row['requests_per_second']:,.0f} | {row['p99_us']:,.0f} | {ratios} |"
         )
     limit = f"{result['nginx_limit']:,.0f}"
-    lines += ["", f"nginx answers {limit} of these calls a second by itself, without a back end.", ""]
-    lines += streams_table(result["streams"])
+    lines += ["", f"nginx answers {limit} of these calls a second by itself, without a back end."]
     settings = result["settings"]
     how = (
         f"{', '.join(result['versions'])}; {settings['connections']} HTTP connections, one worker, "
         f"medians of {settings['rounds']} rounds of {settings['seconds']:g} s"
     )
     return "\n".join([*lines, "", facts(result, how), *notes(result)])
-
-
-def streams_table(rows: list[dict[str, Any]]) -> list[str]:
-    """What idle streams change for the other calls of their worker."""
-    if not rows:
-        return []
-    many = str(STREAMS)
-    lines = [
-        f"| heartbeat | p50 µs: 0, {many} streams | ratio | p99 µs: 0, {many} | ratio | calls/s: 0, {many} "
-        "| memory of a stream |",
-        "|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in rows:
-        none, all_ = row["0"], row[many]
-        cells = [f"{row['heartbeat']:g} s"]
-        for key in ("p50_us", "p99_us"):
-            cells += [f"{none[key]:,.0f}, {all_[key]:,.0f}", f"{quotient(all_[key], none[key]) or 0:.2f}"]
-        cells.append(f"{none['requests_per_second']:,.0f}, {all_['requests_per_second']:,.0f}")
-        cells.append(f"{row['bytes'] / 1024:.1f} KiB" if row["bytes"] else "the same")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines

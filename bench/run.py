@@ -33,7 +33,7 @@ import page
 from measuring import QUICK, Settings
 from toolchain import RESULTS, ROOT, Missing, machine_facts, tell
 
-SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc")
+SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc", "streams")
 
 
 def main() -> int:

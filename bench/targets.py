@@ -90,6 +90,16 @@ def remote(column: str, ours: bool) -> Figure:
     return figure
 
 
+def beside_streams(column: str) -> Figure:
+    """How a column of a call's changes where its worker has 200 idle streams, with the usual heartbeat."""
+
+    def figure(results: Results) -> Measured | None:
+        found = _row(results, "streams", "fastcore-streams").get(column)
+        return Measured(found["ratio"]) if found else None
+
+    return figure
+
+
 def memory(name: str, further: bool = False) -> Figure:
     """MB of PSS of a server with one worker, or of each further worker."""
 
@@ -254,6 +264,16 @@ TARGETS = [
         remote("requests_per_second", False),
         lambda results: results.get("rpc", {}).get("nginx_limit"),
         why="nginx and the load generator share a processor, and limit the rate; the processor time above does not.",
+    ),
+    *(
+        Target(
+            f"remote calls beside 200 idle streams, {column.partition('_')[0]}",
+            "≤ 1.05 × without them",
+            beside_streams(column),
+            1.05,
+            unit="×",
+        )
+        for column in ("p50_us", "p99_us")
     ),
 ]
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc")
+SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc", "streams")
 
 
 class Modules:
@@ -305,3 +305,12 @@ def test_slow_transfers_have_fewer_turns_and_those_before_the_timing_do_not_coun
     rounds = [[turn(9999)], [turn(10), turn(30), turn(20)], [turn(31)], [turn(5), turn(32)]]
     (row,) = bench.transfer.make_rows([peer], {(peer.name, "up"): rounds})
     assert (row["up"]["mb_per_second"], row["up"]["rounds"], row["file"]) == (31, [30, 31, 32], None)
+
+
+def test_the_interval_of_a_median_takes_no_distribution_for_granted(bench: Any) -> None:
+    assert bench.streams.interval([float(number) for number in range(1, 26)]) == (8.0, 18.0)
+    assert bench.streams.interval([7.0]) == (7.0, 7.0)
+    assert bench.streams.interval([]) == (0.0, 0.0)
+    turns = [{"p99_us": value} for value in (100.0, 200.0, 100.0)]
+    found = bench.streams.summary("p99_us", turns, [{"p99_us": 300.0}, {"p99_us": 150.0}])
+    assert (found["without"], found["with"], found["ratio"]) == (100.0, 225.0, 1.5)
