@@ -160,16 +160,26 @@ def error_response(request: Request, error: HTTPError, *, error_id: str = "", tr
     from framework.response import Response
 
     if wants_only_json(request.source.get("HTTP_ACCEPT")):
-        problem: dict[str, object] = {"title": reason_of(error.status), "status": error.status, "detail": error.text}
-        if error_id:
-            problem["id"] = error_id
-        if traceback:
-            problem["traceback"] = traceback
-        response = Response.json(problem, status=error.status, content_type="application/problem+json")
+        response = problem_response(error, error_id=error_id, traceback=traceback)
         response.add_header("Vary", "Accept")
-    else:
-        response = Response.page(ErrorPage(error.status, error.text, error_id, traceback), status=error.status)
-        response.add_header("X-Content-Type-Options", "nosniff")
+        return response
+    response = Response.page(ErrorPage(error.status, error.text, error_id, traceback), status=error.status)
+    response.add_header("X-Content-Type-Options", "nosniff")
+    response.headers.append(("Cache-Control", "no-store"))
+    response.headers.extend(error.headers)
+    return response
+
+
+def problem_response(error: HTTPError, *, error_id: str = "", traceback: str = "") -> Response:
+    """The answer for `error` as RFC 9457's problem document, where only programs ask."""
+    from framework.response import Response
+
+    problem: dict[str, object] = {"title": reason_of(error.status), "status": error.status, "detail": error.text}
+    if error_id:
+        problem["id"] = error_id
+    if traceback:
+        problem["traceback"] = traceback
+    response = Response.json(problem, status=error.status, content_type="application/problem+json")
     response.headers.append(("Cache-Control", "no-store"))
     response.headers.extend(error.headers)
     return response

@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from framework.errors import HTTPError, too_large
+from framework.errors import HTTPError, problem_response, too_large
 from framework.finish import NO_STORE, know
 from framework.handlers import methods
 from framework.response import Response
@@ -111,7 +111,10 @@ class Proxy:
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
         """Answer GET (the module) or POST (calls); to be awaited where a function that is called has to be."""
         if request.method == "POST":
-            return self._answer_calls(request)
+            try:
+                return self._answer_calls(request)
+            except HTTPError as error:
+                return problem_response(error)  # whatever its Accept says: who calls is a program
         return self._answer_module(request)
 
     def _answer_calls(self, request: Request) -> Response | Awaitable[Response]:

@@ -254,3 +254,17 @@ def test_hostile_bodies_are_refused_at_once() -> None:
         answer = post(body)
         assert answer.status == status
         assert check(answer.json)
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html", None])
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [({"content_type": "text/plain"}, 415), ({"headers": {"Origin": "http://evil.example"}}, 403)],
+)
+def test_a_refused_call_is_told_in_json(sent: dict[str, Any], status: int, accept: str | None) -> None:
+    headers = {**sent.get("headers", {}), **({"Accept": accept} if accept else {})}
+    content_type = sent.get("content_type", PLAIN)
+    answer = app_caller.call(APP, "/rpc", "POST", body=b"{}", content_type=content_type, headers=headers)
+    assert (answer.status, answer.get("Content-Type")) == (status, "application/problem+json")
+    assert answer.json["status"] == status
+    assert answer.get("Cache-Control") == "no-store"
