@@ -108,7 +108,7 @@ def _part(each: Examined, paint: _Paint, everything: bool) -> list[str]:
         refused = sum(not one.allowed for one in others)
         fact("reaches", f"{_allowed(others) or 'nothing'} ({refused} of {len(others)} attempts refused)")
     if each.socket:
-        served = f"; answers {', '.join(each.may_connect)} only" if each.may_connect else ""
+        served = f"; answers {' and '.join(each.may_connect)} only" if each.may_connect else ""
         fact("socket", f"{each.socket} {each.socket_mode}{served}")
     if everything:
         lines += [f"    {one.kind:<8} {one.target:<44} {one.answer or 'allowed'}" for one in each.tries]

