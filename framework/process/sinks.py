@@ -18,6 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from framework.folders import open_folder
+
 __all__ = ["LEVELS", "Journal", "LogError", "LogFile", "Lost", "Sink", "Stream", "open_sink"]
 
 LEVELS = ("emergency", "alert", "critical", "error", "warning", "notice", "info", "debug")
@@ -28,7 +30,6 @@ _AWAY = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ENOENT, errno.
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 FILE_MODE = 0o640
-MAX_LINKS = 40
 
 
 class LogError(Exception):
@@ -144,7 +145,7 @@ def _open_own(path: Path) -> int:
     """
     trusted = {0, os.geteuid()}
     try:
-        folder = _open_folder(path.parent, trusted)
+        folder = open_folder(path.parent, trusted)
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             number = os.open(path.name, flags, 0o600, dir_fd=folder)
@@ -166,34 +167,6 @@ def _open_own(path: Path) -> int:
         raise LogError(f"the log {path} {why}: remove it, or choose another place")
     os.fchmod(number, FILE_MODE)
     return number
-
-
-def _open_folder(folder: Path, trusted: set[int]) -> int:
-    """A descriptor of this folder, whose links are those of the trusted users alone. Raises OSError."""
-    todo = list(reversed(folder.parts[1:]))
-    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    links = 0
-    try:
-        while todo:
-            part = todo.pop()
-            number = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-            found = os.fstat(number)
-            if stat.S_ISLNK(found.st_mode):
-                target = os.readlink("", dir_fd=number)
-                os.close(number)
-                links += 1
-                if found.st_uid not in trusted or links > MAX_LINKS:
-                    raise OSError(errno.ELOOP, f"{part} is a symbolic link that uid {found.st_uid} made")
-                todo += reversed([each for each in target.split("/") if each not in ("", ".")])
-                if target.startswith("/"):
-                    os.close(here)
-                    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                continue
-            os.close(here)
-            here = number
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
-    finally:
-        os.close(here)
 
 
 class Journal:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from fastcore.values import dataclass
+from framework.folders import open_folder
 from framework.site.problems import Level
 
 MAX_PEM_BYTES: Final = 256 * 1024
@@ -175,7 +176,7 @@ def _facts(certificate: Path) -> str:
     return _openssl(command, f"{certificate} is no certificate in PEM")
 
 
-def _openssl(command: list[str], complaint: str) -> str:
+def _openssl(command: list[str], complaint: str, keep: tuple[int, ...] = ()) -> str:
     import subprocess
 
     try:
@@ -186,6 +187,7 @@ def _openssl(command: list[str], complaint: str) -> str:
             timeout=OPENSSL_SECONDS,
             check=False,
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"},
+            pass_fds=keep,
         )
     except FileNotFoundError:
         hint = "apt-get install --no-install-recommends openssl"
@@ -201,29 +203,73 @@ def _openssl(command: list[str], complaint: str) -> str:
 def make_self_signed(certificate: Path, key: Path, names: Iterable[str], days: int = SELF_SIGNED_DAYS) -> None:
     """A new key (P-256, mode 0600) and a certificate for `names` that it signs itself, for development.
 
-    Neither file may be there. Raises CertificateError.
+    Neither file may be there. Their folders are root's or the caller's, and so are the links on the way: nobody else
+    can have the key put elsewhere, or exchange it. Raises CertificateError.
     """
     kinds = [f"{'IP' if _is_address(name) else 'DNS'}:{name.strip('[]')}" for name in names]
-    for file in (certificate, key):
-        if file.exists() or file.is_symlink():
-            raise CertificateError(f"{file} is there already", "remove it first, or name others in the site file")
-        if not file.parent.is_dir():
-            raise CertificateError(f"there is no folder {file.parent}", f"mkdir -p {file.parent}")
-    mask = os.umask(0o077)
+    folders: list[int] = []
     try:
-        common = kinds[0].partition(":")[2][:64]
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-keyout", str(key), "-out", str(certificate), "-days", str(days), "-subj", f"/CN={common}"]
-        command += ["-addext", f"subjectAltName={','.join(kinds)}", "-addext", "extendedKeyUsage=serverAuth"]
-        _openssl(command, "no certificate was made")
-        key.chmod(0o600)
-        certificate.chmod(0o644)
-    except (CertificateError, OSError):
         for file in (certificate, key):
-            file.unlink(missing_ok=True)
-        raise
+            folders.append(_own_folder(file))
+            if file.name in os.listdir(folders[-1]):
+                raise CertificateError(f"{file} is there already", "remove it first, or name others in the site file")
+        made = _new_pair(kinds, days)
+        for file, folder, content, mode in zip((certificate, key), folders, made, (0o644, 0o600), strict=True):
+            _create(file, folder, content, mode)
     finally:
-        os.umask(mask)
+        for number in folders:
+            os.close(number)
+
+
+def _own_folder(file: Path) -> int:
+    """A descriptor of the folder that is to have this file. Raises CertificateError."""
+    folder, trusted = file.absolute().parent, (0, os.geteuid())
+    try:
+        number = open_folder(folder, trusted)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CertificateError(f"there is no folder {folder}", f"mkdir -p {folder}") from None
+    except OSError as error:
+        raise CertificateError(f"{folder}: {error.strerror}", "choose a folder of your own") from None
+    found = os.fstat(number)
+    others = stat.S_IWOTH | (stat.S_IWGRP if os.geteuid() == 0 and found.st_gid else 0)
+    why = ""
+    if found.st_uid not in trusted:
+        why = f"belongs to uid {found.st_uid}"
+    elif found.st_mode & others and not found.st_mode & stat.S_ISVTX:
+        why = f"can be written by others ({stat.S_IMODE(found.st_mode):04o})"
+    if why:
+        os.close(number)
+        raise CertificateError(f"{folder} {why}, who could exchange the key", "choose a folder of your own")
+    return number
+
+
+def _new_pair(kinds: list[str], days: int) -> tuple[bytes, bytes]:
+    """Certificate and key, made in memory. Raises CertificateError."""
+    common = kinds[0].partition(":")[2][:64]
+    with open(os.memfd_create("certificate"), "rb") as certificate, open(os.memfd_create("key"), "rb") as key:
+        numbers = (certificate.fileno(), key.fileno())
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        command += ["-out", f"/dev/fd/{numbers[0]}", "-keyout", f"/dev/fd/{numbers[1]}", "-days", str(days)]
+        command += ["-subj", f"/CN={common}", "-addext", f"subjectAltName={','.join(kinds)}"]
+        command += ["-addext", "extendedKeyUsage=serverAuth"]
+        _openssl(command, "no certificate was made", numbers)
+        return certificate.read(), key.read()
+
+
+def _create(file: Path, folder: int, content: bytes, mode: int) -> None:
+    """A new file with all of this, or none. Raises CertificateError."""
+    try:
+        number = os.open(file.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            with open(number, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fchmod(number, mode)
+        except OSError:
+            os.unlink(file.name, dir_fd=folder)
+            raise
+    except OSError as error:
+        raise CertificateError(f"{file}: {error.strerror}") from None
 
 
 def _is_address(name: str) -> bool:

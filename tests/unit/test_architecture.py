@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "framework.errors",
             "framework.files",
             "framework.finish",
+            "framework.folders",
             "framework.formdata",
             "framework.handlers",
             "framework.headers",

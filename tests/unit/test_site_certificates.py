@@ -92,6 +92,40 @@ def test_a_host_that_is_not_there_or_has_no_certificate(folder: Path, capsys: py
         make_self_signed(folder / "no/a.pem", folder / "no/a.key", ["a"])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, who could be misled")
+@pytest.mark.parametrize(
+    ("owner", "mode", "reason"), [(65534, 0o755, "belongs to uid 65534"), (0, 0o777, "can be written by others")]
+)
+def test_nothing_is_made_in_a_folder_of_others(tmp_path: Path, owner: int, mode: int, reason: str) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    folder.chmod(mode)
+    os.chown(folder, owner, -1)
+    with pytest.raises(CertificateError, match=reason):
+        make_self_signed(tmp_path / "a.pem", folder / "a.key", ["a"])
+    assert [file.name for file in tmp_path.rglob("*")] == ["theirs"]
+    folder.chmod(0o1777)
+    os.chown(folder, 0, -1)
+    make_self_signed(tmp_path / "a.pem", folder / "a.key", ["a"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, who could be misled")
+def test_nothing_is_made_behind_a_link_of_others(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    make_self_signed(link / "a.pem", link / "a.key", ["a"])
+    os.chown(link, 65534, -1, follow_symlinks=False)
+    with pytest.raises(CertificateError, match="a symbolic link that uid 65534 made"):
+        make_self_signed(link / "b.pem", link / "b.key", ["b"])
+    victim = tmp_path / "victim"
+    (tmp_path / "real" / "c.pem").symlink_to(victim)
+    with pytest.raises(CertificateError, match="is there already"):
+        make_self_signed(tmp_path / "real" / "c.pem", tmp_path / "real" / "c.key", ["c"])
+    assert not victim.exists()
+    assert sorted(file.name for file in (tmp_path / "real").iterdir()) == ["a.key", "a.pem", "c.pem"]
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o666, 0o602])
 def test_a_key_that_others_can_read_is_an_error(folder: Path, site: Site, mode: int) -> None:
     key = folder / "a.key"
