@@ -138,7 +138,7 @@ def _socket(site: Site, part: Part, frontend: Part, name: str) -> dict[str, Line
             ("PartOf", f"{site.name}.target"),
         ],
         "Socket": [
-            ("ListenStream", _escaped(str(site.socket_path(part.name)))),
+            ("ListenStream", _plain(str(site.socket_path(part.name)))),
             ("SocketUser", "root"),
             ("SocketGroup", frontend.privileges.group),
             ("SocketMode", "0660"),
@@ -180,7 +180,7 @@ def _service(
             ("Environment", quoted(f"{key}={value}", dollars=False))
             for key, value in sorted(part.launch({}, (), {}).environment.items())
         ),
-        *(("LoadCredential", f"{key}:{_escaped(str(file))}") for key, file in backend.credentials.items()),
+        *(("LoadCredential", f"{key}:{_plain(str(file))}") for key, file in backend.credentials.items()),
         *_limits(part),
         ("PrivateNetwork", _yes(backend.private_network)),
     ]
@@ -230,7 +230,7 @@ def _identity(part: Part, groups: Iterable[str] = ()) -> Lines:
         ("User", rights.user),
         ("Group", rights.group),
         *([("SupplementaryGroups", " ".join(groups))] if groups else []),
-        ("WorkingDirectory", _escaped(part.working_directory)),
+        ("WorkingDirectory", _plain(part.working_directory)),
         ("UMask", f"{rights.umask:04o}"),
         ("Nice", str(rights.nice)),
         ("NoNewPrivileges", "yes"),
@@ -329,7 +329,7 @@ def _front(site: Site, part: Part, configuration: str) -> dict[str, Lines]:
         *_limits(part),
     ]
     for pair in _credentials(site, f"{site.name}-{site.frontend}").values():
-        lines += [("LoadCredential", f"{Path(there).name}:{_escaped(str(here))}") for here, there in pair]
+        lines += [("LoadCredential", f"{Path(there).name}:{_plain(str(here))}") for here, there in pair]
     if local is not None:
         lines += [("RuntimeDirectory", _escaped(str(local))), ("RuntimeDirectoryMode", "0700")]
     else:
@@ -376,6 +376,13 @@ def quoted(text: str, *, dollars: bool = True) -> str:
 def _escaped(text: str) -> str:
     """A value of a directive, which is one line. A newline becomes an escape, which counts in quotes alone."""
     return text.replace("\\", "\\\\").replace("%", "%%").replace("\n", "\\n")
+
+
+def _plain(text: str) -> str:
+    """A path alone in a directive: there systemd knows specifiers, and no escapes. Raises PartsError."""
+    if "\n" in text or text.endswith("\\"):
+        raise PartsError([f"{text!r}: a unit cannot carry a path with a line feed, or with a backslash at its end"])
+    return text.replace("%", "%%")
 
 
 def _yes(value: bool) -> str:

@@ -184,9 +184,10 @@ class Manager:
 def manager() -> Iterator[Manager]:
     folder = open_folder(Path())
     site = RunningSite(folder)
-    (folder / "token").write_text("secret")
+    token = folder / "a \\token"
+    token.write_text("secret")
     awkward = 'a "b" $HOME 100% \\n'
-    site.add_backend("one", credentials={"token": str(folder / "token")}, environment={"SAY": awkward})
+    site.add_backend("one", credentials={"token": str(token)}, environment={"SAY": awkward})
     site.add_backend("two", workers=2)
     site.add_backend("single")
     site.add_backend("pair", workers=2)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.process.parts import PartsError
-from framework.process.units import _ends, quoted, units_of
+from framework.process.units import _ends, _plain, quoted, units_of
 from framework.site import Site, load
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('\t\n"\\%$; '))
@@ -64,3 +64,11 @@ def test_a_variable_that_no_unit_can_carry_is_told(tmp_path: Path) -> None:
 def test_a_watchdog_waits_for_longer_than_a_call_may_take(tmp_path: Path, keys: dict[str, int], seconds: int) -> None:
     backend = replace(site_of(tmp_path).backends["web"], **keys)
     assert dict(_ends(backend))["WatchdogSec"] == str(seconds)
+
+
+def test_a_path_alone_in_a_directive_has_no_escapes(tmp_path: Path) -> None:
+    """systemd knows specifiers there, and takes a backslash for what it is."""
+    assert _plain("/etc/a b/100%/back\\slash") == "/etc/a b/100%%/back\\slash"
+    for path in ("/etc/a\nb", "/etc/end\\"):
+        with pytest.raises(PartsError, match="a unit cannot carry"):
+            _plain(path)
