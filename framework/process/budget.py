@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ LOOK_SECONDS = 60.0
 CLOSE_LOOK_SECONDS = 10.0
 HIGH, LOW = 0.9, 0.8
 """Parts of the budget: above the one idle workers end, until it is below the other."""
+
+FRESH_SECONDS = 1.0
+"""How old a measurement may be with which a status is answered: whoever asks often has it made no oftener."""
 
 GROWN = 1.25
 """How much larger than at the first look a worker is that would be replaced at once, so that this wins something."""
@@ -61,6 +65,7 @@ class Budget:
         self._supervisor = supervisor
         self._due = 0.0
         self._used = 0
+        self._measured, self._measured_at = 0, -FRESH_SECONDS
         self._ended = 0
         self._note = ""
         self._requests: dict[str, int] = {}
@@ -97,13 +102,16 @@ class Budget:
         limit = self._supervisor.site.memory
         if not limit:
             return None
-        return {"limit": limit, "used": sum(self._measure().values()), "ended": self._ended, "note": self._note}
+        if time.monotonic() - self._measured_at >= FRESH_SECONDS:
+            self._measure()
+        return {"limit": limit, "used": self._measured, "ended": self._ended, "note": self._note}
 
     def _measure(self) -> dict[int, int]:
         """pid → bytes of all processes of the site."""
         sessions = {child.health.pid for child in self._supervisor.everyone()}
         mine = [pid for pid, session, _, _ in processes() if session in sessions or pid == os.getpid()]
         sizes = {pid: memory_of([pid])["pss"] or 0 for pid in mine}
+        self._measured, self._measured_at = sum(sizes.values()), time.monotonic()
         self._first_sizes = {pid: self._first_sizes.get(pid, size) for pid, size in sizes.items()}
         return sizes
 

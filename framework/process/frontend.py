@@ -74,12 +74,18 @@ def write_configuration(site: Site, part: Part) -> bool:
     """
     check = Check(site, part)
     poller = Poller()
+    ends: list[int] = []
     try:
         check.begin(poller.watch, poller.unwatch)
+        if check.pid:
+            ends.append(os.pidfd_open(check.pid))  # it may close its output and go on
+            poller.watch(ends[0], lambda: poller.unwatch(ends[0]))
         if not poller.work_off(check.deadline):
             check.give_up()
     finally:
         poller.close()
+        for number in ends:
+            os.close(number)
     if check.pid:
         check.ended(os.waitstatus_to_exitcode(os.waitpid(check.pid, 0)[1]))
     return check.take()

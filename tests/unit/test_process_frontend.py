@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,19 @@ def _plain(folder: Path) -> Path:
     (folder / "site.toml").write_text('[site]\nname = "x"\n[[host]]\nname = "a.localhost"\nstatic = "static"\n')
     (folder / "static").mkdir()
     return folder
+
+
+def test_a_checker_that_says_nothing_more_and_goes_on_has_its_time_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framework.process.frontend.CHECK_TIMEOUT", 1.0)
+    site = read(tmp_path, "one", "the page") if shutil.which("openssl") else pytest.skip("makes certificates")
+    RunDirectory(site).take()
+    with tempfile.TemporaryDirectory() as name:
+        program = Path(name, "checker")
+        program.write_text("#!/bin/sh\nexec sleep 600 >&- 2>&-\n")
+        for path, mode in ((Path(name), 0o755), (program, 0o755)):
+            path.chmod(mode)
+        with pytest.raises(FrontendError, match="no answer within 1 s"):
+            write_configuration(site, part_of(site, str(program)))
+    assert "lighttpd.conf" not in files(site)
