@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from running_site import PATIENCE, RunningSite, discard, eventually, open_folder
 
+from framework.process.linux import landlock_version
+
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: users, sockets and privileges are real"),
     pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed"),
@@ -268,6 +270,22 @@ def test_the_same_files_and_calls_are_closed_as_under_the_supervisor(manager: Ma
     unshare = "import ctypes; c = ctypes.CDLL(None, use_errno=True); c.unshare(0x10000000); said = ctypes.get_errno()"
     assert site.text(f"/one/run?{unshare.encode().hex()}") == "1"
     assert site.text(f"/one/write?{site.state_directory}/one/file") == "1"
+
+
+def test_the_application_cannot_get_at_the_process_that_keeps_it(manager: Manager) -> None:
+    """It has the same user, so nothing but the sandbox is between them."""
+    site = manager.site
+    keeper = manager.processes["one"].pid
+    assert site.text("/one/").split()[2] == str(keeper)
+    for name in ("mem", "environ", "maps", "fd"):
+        assert "PermissionError" in site.text(f"/one/read?/proc/{keeper}/{name}"), name
+    trace = "import ctypes; c = ctypes.CDLL(None, use_errno=True); c.ptrace(16, {0}, 0, 0); said = ctypes.get_errno()"
+    assert site.text(f"/one/run?{trace.format(keeper).encode().hex()}") == "1"
+    if landlock_version() < 6:
+        return  # before Linux 6.12 it may end it, and itself with it, and have new code loaded
+    order = "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('\\0framework-keeper/{0}')"
+    for code in ("import os; os.kill({0}, 15)", order):
+        assert "PermissionError" in site.text(f"/one/run?{code.format(keeper).encode().hex()}"), code
 
 
 def test_secrets_and_variables_arrive_as_they_are(manager: Manager) -> None:
