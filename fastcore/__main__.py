@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import marshal
 import os
-import signal
 import sys
-from collections.abc import Sequence
 from types import SimpleNamespace
 
 from fastcore import __version__
@@ -16,7 +14,11 @@ from fastcore.limits import DEFAULT_LIMITS, LIMIT_NAMES, Limits
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
     import argparse
+    import signal
+    from collections.abc import Sequence
     from typing import Any
+else:
+    import _signal as signal  # the same without its enums, which cost every server 0.7 MB
 
 PROGRAM = "python -m fastcore"
 

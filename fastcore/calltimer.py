@@ -16,11 +16,12 @@ from types import FrameType
 
 from fastcore.errors import RequestTimeout
 from fastcore.limits import Limits
-from fastcore.log import Log
 
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
     from typing import Any
+
+    from fastcore.log import Log
 
 LAST_RESORT = 4  # times the limit: a call that goes on for so long ends its worker
 

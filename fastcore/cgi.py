@@ -10,13 +10,16 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastcore import implementation
 from fastcore.constants import RESPONDER
 from fastcore.errors import ResponseError
 from fastcore.limits import DEFAULT_LIMITS, Limits
-from fastcore.log import Log, stderr_log
+from fastcore.log import stderr_log
+
+if TYPE_CHECKING:
+    from fastcore.log import Log
 
 _READ_SIZE = 65536  # bytes
 

@@ -9,7 +9,7 @@ import stat
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, BinaryIO
+    from typing import IO, Any, BinaryIO
 
 BLOCK_SIZE = 65536  # bytes read from a file at once
 
@@ -68,7 +68,7 @@ class FileWrapper:
             close()
 
 
-def blocks_of(file: BinaryIO) -> Iterator[bytes]:
+def blocks_of(file: IO[bytes]) -> Iterator[bytes]:
     """All of a temporary file, from its beginning, in blocks; closes it then."""
     file.seek(0)
     while block := file.read(BLOCK_SIZE):

@@ -7,7 +7,6 @@ Modules are imported when first used: a program that only routes does not load t
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from types import ModuleType
 
@@ -37,7 +36,11 @@ ROOMS = (
 
 
 def _compiled_modules_exist() -> bool:
-    return importlib.util.find_spec("fastcore.compiled.loop") is not None
+    from importlib.machinery import PathFinder  # importlib.util would bring half a megabyte
+
+    from fastcore import compiled
+
+    return PathFinder.find_spec("fastcore.compiled.loop", compiled.__path__) is not None
 
 
 def _choose() -> TwinName:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
-import socket
 import stat
-from contextlib import suppress
 
 from fastcore.addresses import FdAddress, SystemdAddress, TcpAddress, UnixAddress, parse_address
 from fastcore.errors import FastCGIError
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    import socket
+    from typing import Any, Self
 
 BACKLOG = 1024  # connections that wait in the kernel; net.core.somaxconn caps it
 FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
@@ -20,8 +24,30 @@ class ListenerError(FastCGIError):
     """The address cannot be listened on; the message says why and what to do."""
 
 
+class Listener(_socket.socket):
+    """A socket as the interpreter has it built in: the `socket` module costs a process that only serves 1 MB.
+
+    All of `socket.socket` that is of use to who listens is there; `socket` itself is imported by accept().
+    """
+
+    __slots__ = ()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection and its address, as `socket.socket.accept` gives them."""
+        import socket
+
+        descriptor, address = self._accept()  # type: ignore[attr-defined]
+        return socket.socket(self.family, self.type, self.proto, fileno=descriptor), address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
 def _is_listened_to(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with Listener(_socket.AF_UNIX, _socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
@@ -70,7 +96,7 @@ def _user_id(user: str | int | None) -> int:
 
 def open_unix(
     path: str, *, mode: int = 0o660, group: str | int | None = None, owner: str | int | None = None
-) -> socket.socket:
+) -> Listener:
     """Listen on a unix socket; a stale one is replaced in one step, so that nobody meets half-made rights.
 
     Args:
@@ -84,7 +110,7 @@ def open_unix(
     group_id, user_id = _group_id(group), _user_id(owner)
     _check_path(path)
     temporary = f"{path}.{os.getpid()}"
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener = Listener(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         umask = os.umask(0o177)
         try:
@@ -106,15 +132,15 @@ def open_unix(
     return listener
 
 
-def open_tcp(host: str, port: int) -> socket.socket:
+def open_tcp(host: str, port: int) -> Listener:
     """Listen on a TCP port. Raises ListenerError."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        family, kind, protocol, _, address = _socket.getaddrinfo(
+            host, port, type=_socket.SOCK_STREAM, flags=_socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        listener = Listener(family, kind | _socket.SOCK_CLOEXEC, protocol)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
         except OSError:
@@ -125,16 +151,16 @@ def open_tcp(host: str, port: int) -> socket.socket:
     return listener
 
 
-def inherit(fd: int) -> socket.socket:
+def inherit(fd: int) -> Listener:
     """The listening socket that was handed to this process as descriptor `fd` (lighttpd's bin-path gives 0).
 
     Raises ListenerError where it is no listening stream socket.
     """
     try:
-        listener = socket.socket(fileno=os.dup(fd))
+        listener = Listener(fileno=os.dup(fd))
     except OSError as error:
         raise ListenerError(f"descriptor {fd} is no socket: {error.strerror}") from error
-    if listener.type != socket.SOCK_STREAM or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+    if listener.type != _socket.SOCK_STREAM or not listener.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
         listener.close()
         raise ListenerError(f"descriptor {fd} is no listening stream socket")
     return listener
@@ -172,7 +198,7 @@ def passed_sockets() -> dict[int, str]:
     return dict(zip(fds, words, strict=True))
 
 
-def inherit_passed(name: str = "") -> socket.socket:
+def inherit_passed(name: str = "") -> Listener:
     """The listening socket that systemd passed under this name; without a name, the only one. Raises ListenerError."""
     sockets = passed_sockets()
     found = [fd for fd, its_name in sockets.items() if not name or its_name == name]
@@ -187,7 +213,7 @@ def inherit_passed(name: str = "") -> socket.socket:
 
 def open_listener(
     address: str, *, mode: int = 0o660, group: str | int | None = None, owner: str | int | None = None
-) -> socket.socket:
+) -> Listener:
     """Listen on `unix:/path`, `host:port`, `fd:N` or `systemd:`. Example: ``open_listener("unix:/run/app.sock")``."""
     match parse_address(address):
         case UnixAddress(path):
@@ -216,6 +242,8 @@ class OwnedPath:
         """Unlink the socket, unless another process has put its own there since."""
         if not self._path or os.getpid() != self._pid:
             return
-        with suppress(OSError):
+        try:
             if os.lstat(self._path).st_ino == self._inode:
                 os.unlink(self._path)
+        except OSError:
+            pass

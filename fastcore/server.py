@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from types import FrameType
+from _socket import AF_UNIX
 
 from fastcore import implementation
 from fastcore.addresses import WEB_SERVER_ADDRESSES, allowed_addresses
 from fastcore.constants import AUTHORIZER, FILTER, RESPONDER
 from fastcore.limits import DEFAULT_LIMITS, MIB, Limits
 from fastcore.listeners import OwnedPath, open_listener
-from fastcore.log import Log, stderr_log
+from fastcore.log import stderr_log
 from fastcore.spool import check_directory
 from fastcore.workers import END_SIGNALS, Prefork
 
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
+    import signal
+    import socket
+    from collections.abc import Callable, Collection, Sequence
+    from types import FrameType
     from typing import Any, Literal
 
     from fastcore.asynchronous import EventLoopName
+    from fastcore.log import Log
     from fastcore.pulse import Pulse
 
     Interface = Literal["wsgi", "native"]
     Role = Literal["responder", "authorizer", "filter"]
+else:
+    import _signal as signal  # the same without its enums, which cost every server 0.7 MB
 
 ROLES: dict[str, int] = {"responder": RESPONDER, "authorizer": AUTHORIZER, "filter": FILTER}
 EVENT_LOOPS = ("auto", "asyncio", "uvloop")
@@ -190,6 +193,7 @@ def serve(
         if on_worker_end is not None:
             on_worker_end(number)
 
+    listener: Any
     owned: OwnedPath | None = None
     pulse: Pulse | None = None
     # Who sees the socket may send a signal: it has to wait until somebody heeds it.
@@ -200,7 +204,7 @@ def serve(
             owned = OwnedPath(bind)
         else:
             listener = bind
-        if listener.family != socket.AF_UNIX:
+        if listener.family != AF_UNIX:
             options |= _allowed_hosts(allow_hosts)
         implementation.loop.release_memory()
         if on_ready is not None:
@@ -239,8 +243,11 @@ def check_event_loop(name: str) -> None:
     """Raise ValueError for an event loop that is not there."""
     if name not in EVENT_LOOPS:
         raise ValueError(f"event_loop is one of {', '.join(EVENT_LOOPS)}, not {name!r}")
-    if name == "uvloop" and importlib.util.find_spec("uvloop") is None:
-        raise ValueError("event_loop is 'uvloop', which is not installed: pip install uvloop")
+    if name == "uvloop":
+        from importlib.util import find_spec
+
+        if find_spec("uvloop") is None:
+            raise ValueError("event_loop is 'uvloop', which is not installed: pip install uvloop")
 
 
 class Forced(KeyboardInterrupt):
@@ -360,9 +367,7 @@ def _run_loop(
         os._exit(128 + number)
 
     before = {
-        number: signal.signal(number, on_signal)
-        for number in end_signals
-        if signal.getsignal(number) is not signal.SIG_IGN
+        number: signal.signal(number, on_signal) for number in end_signals if signal.getsignal(number) != signal.SIG_IGN
     }
     wakeup = signal.set_wakeup_fd(loop.wakeup_fd, warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

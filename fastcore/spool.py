@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from fastcore.errors import FastCGIError
 
@@ -33,10 +32,12 @@ def open_unnamed(directory: str | None = None) -> int:
             raise
     for _ in range(100):
         path = os.path.join(directory, f".fastcore-{os.urandom(12).hex()}")
-        with suppress(FileExistsError):
+        try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            os.unlink(path)
-            return descriptor
+        except FileExistsError:
+            continue
+        os.unlink(path)
+        return descriptor
     raise FileExistsError(f"no free name in {directory}")
 
 

@@ -7,10 +7,9 @@ are dataclasses all the same: what `dataclasses.fields`, `replace` and `asdict` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from dataclasses import dataclass, field, replace  # what type checkers see
     from typing import Any, NoReturn, TypeVar
 

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
 
-from fastcore.log import LimitedLog, Log, stderr_log, unfailing
+from fastcore.log import LimitedLog, stderr_log, unfailing
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Collection, Iterable
+
+    from fastcore.log import Log
+else:
+    import _signal as signal  # the same without its enums, which cost every server 0.7 MB
 
 FIRST_DELAY = 0.1  # seconds before a worker that died young is started again; doubled each time
 LONGEST_DELAY = 30.0
@@ -58,7 +65,7 @@ class Prefork:
         self._beat_at = time.monotonic() + self._beat_every
         self._log = unfailing(log)
         self._mention = LimitedLog(self._log)
-        heeded = [number for number in end_signals if signal.getsignal(number) is not signal.SIG_IGN]
+        heeded = [number for number in end_signals if signal.getsignal(number) != signal.SIG_IGN]
         self._signals = frozenset({signal.SIGCHLD, *heeded})
         self._ended_by = 0
         self._retiring: set[int] = set()  # pids of those that end because they are not needed
@@ -189,7 +196,7 @@ class Prefork:
                 self._start_at = 0.0
                 self._mention(f"worker {pid} has ended; a new one takes its place")
                 continue
-            cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+            cause = f"was killed by {_name(-code)}" if code < 0 else f"exited with status {code}"
             self._put_off(time.monotonic() - born, f"worker {pid} {cause}; a new one starts")
 
     def _is_surplus(self, code: int) -> bool:
@@ -206,3 +213,9 @@ class Prefork:
         if lived > GROWN_UP:
             return 0.0
         return min(max(self._delay * 2, FIRST_DELAY), LONGEST_DELAY)
+
+
+def _name(number: int) -> str:
+    from signal import Signals
+
+    return Signals(number).name

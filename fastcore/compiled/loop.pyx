@@ -20,7 +20,7 @@ from fastcore.compiled.system cimport (
 )
 
 import os
-import socket
+from _socket import socketpair
 
 from fastcore.addresses import LOOPBACK
 from fastcore.constants import RESPONDER
@@ -92,7 +92,7 @@ cdef class WorkerLoop(Service):
         self.sweep_period = min(
             limits.header_timeout, limits.body_timeout, limits.idle_timeout, limits.write_timeout, limits.linger_timeout
         )
-        self.wakeup, self.wakeup_write = socket.socketpair()
+        self.wakeup, self.wakeup_write = socketpair()
         self.wakeup_read_fd = self.wakeup.fileno()
         for sock in (self.wakeup, self.wakeup_write, listener):
             sock.setblocking(False)

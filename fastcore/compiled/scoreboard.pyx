@@ -18,7 +18,6 @@ from fastcore.compiled.system cimport now
 
 import os
 
-from fastcore.scoreboard import PAGE, check_place
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -50,6 +49,7 @@ cdef enum:
     PHASE_PARAMS = 1
     PHASE_BODY = 2
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
 cdef Py_ssize_t PAGE_BYTES = PAGE
 
 
@@ -61,6 +61,8 @@ cdef class Page:
 
         Raises ValueError where there is no such page, OSError where it cannot be mapped.
         """
+        from fastcore.scoreboard import check_place
+
         cdef void* page
         check_place(descriptor, number)
         page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, number * PAGE_BYTES)

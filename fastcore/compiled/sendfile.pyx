@@ -13,8 +13,8 @@ from libc.stdint cimport uint8_t
 from fastcore.compiled.cursor cimport Cursor, cursor_over, take
 from fastcore.compiled.system cimport MSG_DONTWAIT, MSG_NOSIGNAL, pread, send, sendfile
 
+import _signal as signal
 import os
-import signal
 
 PAGE = PAGE_BYTES
 FILE_CONTENT = FILE_CONTENT_SIZE
@@ -29,7 +29,7 @@ cdef class FileRecord:
 
     def __init__(self, file, int fd, complain):
         # sendfile(2) knows no MSG_NOSIGNAL: where the application has restored the signal, it would end the worker
-        self.refused = signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL
+        self.refused = signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL
         self.file = file
         self.fd = fd
         self.complain = complain

@@ -7,8 +7,11 @@ import select
 import socket
 import time
 
-from fastcore.log import Log
 from fastcore.pure.peers import Peers
+
+TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
+if TYPE_CHECKING:
+    from fastcore.log import Log
 
 ACCEPT_PAUSE = 1.0  # seconds without accepting where it fails: the system is out of descriptors or memory
 ACCEPT_BATCH = 64  # connections taken at most before the others are looked at

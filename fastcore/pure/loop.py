@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fastcore.addresses import LOOPBACK
 from fastcore.constants import RESPONDER
 from fastcore.limits import DEFAULT_LIMITS, Limits
-from fastcore.log import Log, stderr_log
+from fastcore.log import stderr_log
 from fastcore.pure.acceptor import Acceptor
 from fastcore.pure.channel import BODY_OVERDUE, OVERDUE, RETIRED, Channel
 from fastcore.pure.connection import Overload
@@ -26,6 +26,7 @@ from fastcore.pure.service import Service
 
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName
+    from fastcore.log import Log
     from fastcore.pure.scoreboard import Page
 
 DRAIN_GRACE = 1.0  # seconds that a kept connection may still bring the request that was on its way when a drain began

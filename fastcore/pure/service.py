@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fastcore.constants import STDOUT
 from fastcore.errors import ProtocolError
 from fastcore.limits import Limits
-from fastcore.log import LimitedLog, Log, unfailing
+from fastcore.log import LimitedLog, unfailing
 from fastcore.pure.channel import NOT_WATCHED, READ_SIZE, Channel
 from fastcore.pure.connection import PHASE_BODY, PHASE_PARAMS
 from fastcore.pure.exchange import CHUNK, WHOLE, Exchange, NativeApplication
@@ -23,6 +23,7 @@ from fastcore.pure.records import build_header
 if TYPE_CHECKING:
     from fastcore.asynchronous import EventLoopName, Host
     from fastcore.calltimer import CallTimer
+    from fastcore.log import Log
     from fastcore.pure.scoreboard import Page
     from fastcore.pure.sendfile import FileRecord
 

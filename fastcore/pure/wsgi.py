@@ -7,7 +7,6 @@ it: the answer is not `committed`, and the exchange that iterates commits it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
 
 from fastcore.constants import FILTER
 from fastcore.errors import ResponseError
@@ -15,6 +14,7 @@ from fastcore.files import FileBody, FileWrapper, blocks_of
 
 TYPE_CHECKING = False  # as in typing, whose import costs every server half a megabyte
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from typing import IO, Any
 
     StartResponse = Callable[..., Callable[[bytes], object]]
