@@ -309,6 +309,8 @@ def _host(site: Site, index: int, certificate: tuple[Path, Path] | None, pages: 
         f"server_name {' '.join(map(quote, host.names))};",
         "if ($bad_host) { return 400; }",
         "if ($bad_path) { return 400; }",
+        "# HTTP/0.9, whose answers have no head: none of the headers below.",
+        'if ($server_protocol = "") { return 400; }',
         *(_certificate(certificate) if certificate is not None else []),
         *_redirects(site, host),
         *_headers(headers),

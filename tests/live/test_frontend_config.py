@@ -254,6 +254,15 @@ def test_http_1_1_without_a_host_header_is_refused(server: FrontEndSite) -> None
     assert server.send(b"GET /status/x HTTP/1.1\r\nConnection: close\r\n\r\n").status == 400
 
 
+def test_http_0_9_reaches_no_back_end_and_no_file(server: FrontEndSite) -> None:
+    for path in ("/status/x", "/static/app.css"):
+        with server.connect() as connection:
+            connection.sendall(f"GET {path}\r\n\r\n".encode())
+            said = connection.makefile("rb").read()
+        assert b'"backend"' not in said
+        assert b"margin" not in said
+
+
 def test_http_1_0_without_a_host_header_is_answered_by_the_default_host(server: FrontEndSite) -> None:
     answer = server.send(b"GET /status/x HTTP/1.0\r\n\r\n")
     assert answer.params["SERVER_NAME"] == "console.localhost"
