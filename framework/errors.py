@@ -46,7 +46,9 @@ STYLE = (
 )
 """The style sheet of error pages; a Content-Security-Policy may allow it by its hash, `style_hash()`."""
 
-_ILLEGAL_IN_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # XML 1.0 section 2.2
+_NONCHARACTERS = "".join(chr(plane << 16 | end) for plane in range(1, 17) for end in (0xFFFE, 0xFFFF))
+# XML 1.0 section 2.2, HTML section 13.2.3.5
+_ILLEGAL = f"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]|[{_NONCHARACTERS}]"
 
 
 class HTTPError(Exception):
@@ -114,8 +116,8 @@ def format_traceback(error: BaseException) -> str:
 
 
 def escape(text: str) -> str:
-    """`text` for an XHTML element or attribute; characters that XML does not have become U+FFFD."""
-    text = re.sub(_ILLEGAL_IN_XML, "\ufffd", text)
+    """`text` for an XHTML element or attribute; characters that XML or HTML forbids become U+FFFD."""
+    text = re.sub(_ILLEGAL, "\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
@@ -143,14 +145,15 @@ class ErrorPage:
         """The page as XHTML5 that is valid HTML as well, in UTF-8; no scripts, nothing loaded from elsewhere."""
         title = escape(reason_of(self.status))
         found = f'<p class="id">Error id: <code>{escape(self.error_id)}</code></p>' if self.error_id else ""
-        trace = f"<pre>{escape(self.traceback)}</pre>" if self.traceback else ""
+        seen = self.traceback.lstrip("\r\n")  # right behind <pre>, a line break would be one for XML only
+        trace = f"<pre>{escape(seen)}</pre>" if seen else ""
         return (
             '<!DOCTYPE html>\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en" xml:lang="en"><head>'
             f'<meta charset="utf-8"/><title>{self.status} {title}</title>'
             '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
             f"<style>{STYLE}</style></head><body><main{' class=' + chr(34) + 'wide' + chr(34) if trace else ''}>"
             f"<h1><small>{self.status}</small> {title}</h1><p>{escape(self.text)}</p>{found}{trace}"
-            "</main></body></html>\n"
+            "</main></body></html>"
         ).encode()
 
 

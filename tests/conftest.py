@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import written_pages
 from hypothesis import HealthCheck, settings
 
 from fastcore import implementation
@@ -36,6 +37,7 @@ ALLOWED_SKIPS = (
 )
 
 RUN_DIRECTORY = pytest.StashKey[Path]()
+PAGES = pytest.StashKey[written_pages.Pages]()
 
 # What is drawn at random may be slow, large or filtered: no reason to fail.
 _health = list(HealthCheck)
@@ -63,6 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(directory / "tmp")
     if config.option.basetemp is None:
         config.option.basetemp = str(directory / "t")
+    pages = Path(os.environ.setdefault(written_pages.FOLDER, str(directory / "pages")))
+    pages.mkdir(exist_ok=True)
+    config.stash[PAGES] = written_pages.Pages(pages)
+    config.stash[PAGES].watch_imports()
 
 
 @pytest.hookimpl(trylast=True)
@@ -70,6 +76,29 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     directory = config.stash.get(RUN_DIRECTORY, None)
     if directory is not None and not KEEP:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Any:
+    pages = item.config.stash[PAGES]
+    pages.item = item
+    try:
+        return (yield)
+    finally:
+        pages.item = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """After all tests (of all workers): what they wrote is checked, and what is wrong fails the test that wrote it."""
+    worker = hasattr(session.config, "workerinput")
+    if worker or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return
+    for report in written_pages.reports(session.config.stash[PAGES].folder):
+        _refuse_skip(report)
+        session.config.hook.pytest_runtest_logreport(report=report)
+        if report.failed:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

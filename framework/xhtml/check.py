@@ -83,9 +83,9 @@ def _problem(element: Element, message: str) -> Problem:
 def _in_foreign(element: Element) -> bool:
     """Within SVG or MathML, whose own rules are not looked at."""
     node = element.parent
-    while node is not None:
+    while node is not None and node.tag != "foreignObject":
         if node.tag in ("svg", "math"):
-            return element.closest("foreignObject") is None
+            return True
         node = node.parent
     return element.tag in ("svg", "math")
 
@@ -118,6 +118,11 @@ def _known(element: Element) -> Iterator[Problem]:
                 yield _problem(element, f"there is no {name!r}{_nearest(name, model.ARIA_ATTRIBUTES)}")
         else:
             yield _problem(element, f"<{tag}> has no attribute {name!r}{_nearest(name, known)}")
+    if tag == "input":
+        kind = value_text(element.get("type") or "text").lower()
+        for name, value in (element._attributes or {}).items():
+            if value is not None and value is not False and kind not in model.INPUT_TYPES.get(name, (kind,)):
+                yield _problem(element, f'{name!r} means nothing for <input type="{kind}">')
 
 
 # -- nesting ------------------------------------------------------------------------------------------------

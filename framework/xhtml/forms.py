@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from framework.xhtml.formats import FORMATS, TYPED_ONLY, sent
 from framework.xhtml.nodes import Content, Element
 
 if TYPE_CHECKING:
@@ -52,17 +53,6 @@ class FormState:
         if isinstance(value, (list, tuple, set, frozenset)):
             return set(map(sent, value))
         return set() if value is None else {sent(value)}
-
-
-def sent(value: Any) -> str:
-    """A value as a form sends it: an Enum's value, a truth value as "on" or "", else its text."""
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, bool):
-        return "on" if value else ""
-    if hasattr(value, "isoformat"):
-        return str(value.isoformat())
-    return "" if value is None else str(value)
 
 
 class FormPart(Element):
@@ -109,14 +99,25 @@ class FormPart(Element):
 
         value: what stands in it unless the form has a value of that name. help: a hint below it. attributes: those of
         the input (`required=True`, `autocomplete="name"`, `min=0` …). An error of that name is shown and tied to it.
+        A text that an input of this type cannot hold ("noon" as a time) stands in a line of text, so that it can be
+        put right; a browser would show nothing.
         """
         box, id = self._field(name, label, attributes, help)
         shown = self.state.value(name, value)
-        if type in ("password", "file"):
-            shown = None
-        element = Element(
-            "input", type=type, id=id, name=name, value=None if shown is None else sent(shown), **attributes
-        )
+        if shown is None or type in ("password", "file"):
+            text = None
+        elif type in FORMATS:
+            text = FORMATS[type].text(shown)
+            if not text and type == "range":
+                text = None
+            elif text and not FORMATS[type].holds(text, several=bool(attributes.get("multiple"))):
+                attributes = FORMATS[type].attributes | {k: v for k, v in attributes.items() if k not in TYPED_ONLY}
+                type = "text"
+        else:
+            text = sent(shown)
+        if text is not None and type != "hidden" and ("\n" in text or "\r" in text):
+            text = " ".join(text.split())  # a line of text holds none, and a browser would join the words
+        element = Element("input", type=type, id=id, name=name, value=text, **attributes)
         self._finish(box, element, name, id, help)
         return element
 

@@ -191,6 +191,34 @@ ATTRIBUTES: dict[str, frozenset[str]] = {
 }
 """The attributes of each element besides the global ones."""
 
+_lines = "text search url tel email password"
+_times = "date month week time datetime-local"
+INPUT_TYPES: dict[str, frozenset[str]] = {
+    name: _words(types)
+    for name, types in {
+        "accept": "file",
+        "alt": "image",
+        "capture": "file",
+        "checked": "checkbox radio",
+        "height": "image",
+        "list": f"text search url tel email {_times} number range color",
+        "max": f"{_times} number range",
+        "maxlength": _lines,
+        "min": f"{_times} number range",
+        "minlength": _lines,
+        "multiple": "email file",
+        "pattern": _lines,
+        "placeholder": f"{_lines} number",
+        "readonly": f"{_lines} {_times} number",
+        "required": f"{_lines} {_times} number checkbox radio file",
+        "size": _lines,
+        "src": "image",
+        "step": f"{_times} number range",
+        "width": "image",
+    }.items()
+}
+"""The types of <input> that an attribute applies to (HTML §4.10.5); others apply to all, or to all but few."""
+
 # WAI-ARIA 1.2 §6
 ARIA_ATTRIBUTES = frozenset(
     f"aria-{name}"

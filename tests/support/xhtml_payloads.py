@@ -60,7 +60,16 @@ def page_with(payload: str) -> Document:
     body = page.body
     body.add_heading(1, payload)
     body.add_comment(payload)
-    body.add("p", payload, title=payload, class_=payload, data_x=payload, aria_label=payload, style={"width": payload})
+    body.add(
+        "p",
+        payload,
+        title=payload,
+        class_=payload,
+        data_x=payload,
+        role="note",
+        aria_label=payload,
+        style={"width": payload},
+    )
     body.add("pre", payload)
     body.add_anchor(payload, payload)
     body.add_navigation([(payload, payload)], label=payload, current=payload)

@@ -48,6 +48,11 @@ WRONG = [
     (lambda b: b.p("x", id="a b"), "white space"),
     (lambda b: b.img(src="/x.png"), "no alt"),
     (lambda b: b.input(type="text", name="q"), "no label"),
+    (
+        lambda b: b.input(type="range", required=True, aria_label="x"),
+        "'required' means nothing for <input type=\"range",
+    ),
+    (lambda b: b.input(placeholder="x", list="l", max=3, aria_label="x"), "'max' means nothing for"),
     (lambda b: b.select(name="q"), "no label"),
     (lambda b: b.label("x", for_="nope"), "for names the id 'nope'"),
     (lambda b: b.a("x", href="#nope"), "href names the id 'nope'"),
@@ -108,6 +113,7 @@ def test_part_of_a_page_can_be_checked_alone() -> None:
     assert check(Element("p", Element("a", "x", href="#elsewhere"))) == []
 
 
+@pytest.mark.invalid_pages("what is told is wrong")
 def test_development_warns_at_the_line_that_made_it(page: Document, developing: None) -> None:
     line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
     page.body.img(src="/x.png")
@@ -120,6 +126,7 @@ def test_development_warns_at_the_line_that_made_it(page: Document, developing: 
         assert "alt" in str(caught[0].message)
 
 
+@pytest.mark.invalid_pages("what is told is wrong")
 def test_mistake_in_a_table_is_told_at_the_line_of_the_table(page: Document, developing: None) -> None:
     line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
     page.body.add_table([("a",), ("b",)], row_id=lambda row: "same")
@@ -128,6 +135,7 @@ def test_mistake_in_a_table_is_told_at_the_line_of_the_table(page: Document, dev
     assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, line)]
 
 
+@pytest.mark.invalid_pages("what would be told is wrong")
 def test_without_development_nothing_is_recorded_or_told(page: Document) -> None:
     image = page.body.img(src="/x.png")
     with warnings.catch_warnings():

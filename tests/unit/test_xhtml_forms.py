@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from framework.xhtml import Document, Element, Form
 
@@ -32,22 +35,24 @@ def page() -> Document:
 
 
 INPUTS = [
-    ("add_text", "text"), ("add_email", "email"), ("add_url", "url"), ("add_tel", "tel"), ("add_search", "search"),
-    ("add_number", "number"), ("add_range", "range"), ("add_date", "date"), ("add_time", "time"),
-    ("add_datetime", "datetime-local"), ("add_month", "month"), ("add_week", "week"), ("add_color", "color"),
+    ("text", "text", "typed"), ("email", "email", "a@example.org"), ("url", "url", "https://example.org/a?b=c#d"),
+    ("tel", "tel", "typed"), ("search", "search", "typed"), ("number", "number", "-2.5e3"), ("range", "range", "5"),
+    ("date", "date", "2030-01-31"), ("time", "time", "06:30"), ("datetime", "datetime-local", "2030-01-31T06:30"),
+    ("month", "month", "2030-01"), ("week", "week", "2030-W05"), ("color", "color", "#1d5fa8"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "type"), INPUTS)
-def test_input_has_label_value_help_and_error(page: Document, method: str, type: str) -> None:
-    form = page.body.add_form("/save", values={"a": "typed"}, errors={"a": ["one", "two"]})
-    element = getattr(form, method)("a", "Label", "given", help="Help", required=True)
+@pytest.mark.parametrize(("method", "type", "typed"), INPUTS)
+def test_input_has_label_value_help_and_error(page: Document, method: str, type: str, typed: str) -> None:
+    form = page.body.add_form("/save", values={"a": typed}, errors={"a": ["one", "two"]})
+    required = type not in ("range", "color")
+    element = getattr(form, f"add_{method}")("a", "Label", "given", help="Help", required=required)
     assert element.get("type") == type
-    assert element.get("value") == "typed"
+    assert element.get("value") == typed
     assert element.get("aria-invalid") is True
     label = page.find(f"label[for={element.id}]")
     assert label is not None
-    assert label.text == "Label required"
+    assert label.text == ("Label required" if required else "Label")
     notes = [page.by_id(id).text for id in element.get("aria-describedby")]  # type: ignore[union-attr]
     assert notes == ["Help", "one two"]
     assert page.check() == []
@@ -58,6 +63,69 @@ def test_value_of_the_caller_stands_until_something_was_typed(page: Document) ->
     assert form.add_text("a", "A", "given").get("value") == ""
     assert form.add_date("b", "B", date(2030, 1, 2)).get("value") == "2030-01-02"
     assert form.add_text("c", "C").get("value") is None
+
+
+NOW = datetime(2030, 1, 31, 6, 30, 15, 123456, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "written"),
+    [
+        ("date", NOW, "2030-01-31"),
+        ("time", NOW, "06:30:15.123"),
+        ("time", time(6, 30, tzinfo=UTC), "06:30"),
+        ("datetime", NOW, "2030-01-31T06:30:15.123"),
+        ("datetime", NOW.replace(microsecond=0), "2030-01-31T06:30:15"),
+        ("datetime", date(2030, 1, 31), "2030-01-31T00:00"),
+        ("month", NOW, "2030-01"),
+        ("week", date(2030, 12, 31), "2031-W01"),
+        ("number", Decimal("1.50"), "1.50"),
+        ("number", 1e30, "1e+30"),
+        ("range", True, "on"),
+    ],
+)
+def test_value_is_written_as_the_input_holds_it(page: Document, method: str, value: Any, written: str) -> None:
+    assert getattr(page.body.add_form(), f"add_{method}")("a", "A", value).get("value") == written
+    assert page.check() == []
+
+
+@pytest.mark.parametrize(
+    ("method", "typed", "mode"),
+    [
+        ("number", "1,5", "decimal"),
+        ("range", "1e999999x", "decimal"),
+        ("date", "31.1.2030", None),
+        ("date", "2030-02-30", None),
+        ("time", "25:00", None),
+        ("datetime", "2030-01-31 now", None),
+        ("month", "2030-13", None),
+        ("week", "2030-W53", None),
+        ("color", "red", None),
+        ("email", "somebody", "email"),
+        ("url", "example.org", "url"),
+    ],
+)
+def test_what_the_input_cannot_hold_can_still_be_put_right(
+    page: Document, method: str, typed: str, mode: str | None
+) -> None:
+    form = page.body.add_form(values={"a": typed}, errors={"a": "wrong"})
+    element = getattr(form, f"add_{method}")(
+        "a", "A", help="Help", **({"min": 1, "max": 2} if mode == "decimal" else {})
+    )
+    assert (element.get("type"), element.get("value"), element.get("inputmode")) == ("text", typed, mode)
+    assert element.get("aria-invalid") is True
+    assert page.check() == []
+
+
+@given(st.text(max_size=20) | st.from_regex(r"(https?://[a-z./?#%0-9-]*|[0-9-]+[TW: ]?[0-9.:]*)", fullmatch=True))
+def test_whatever_was_typed_the_page_is_valid(typed: str) -> None:
+    page = Document("t")
+    form = page.body.add_form(values=dict.fromkeys("abcdefghijklmn", typed), errors={"a": typed})
+    for name, (method, _, _) in zip("abcdefghijklm", INPUTS, strict=True):
+        getattr(form, f"add_{method}")(name, typed or "x")
+    form.add_email("n", "N", multiple=True)
+    form.add_textarea("o", "O", typed.lstrip())
+    assert page.check() == []
 
 
 def test_secret_and_file_are_never_written_back(page: Document) -> None:
@@ -120,6 +188,9 @@ def test_checkbox_group(page: Document) -> None:
     assert [bool(i.get("checked")) for i in group.find_all("input")] == [True, False, True]
 
 
+@pytest.mark.invalid_pages(
+    "HTML knows no way but &#13; to say that a <textarea> begins with a line break, and calls it wrong"
+)
 def test_textarea_keeps_its_text(page: Document) -> None:
     form = page.body.add_form(values={"t": "\n<line>"})
     form.add_textarea("t", "T", "given", rows=3)

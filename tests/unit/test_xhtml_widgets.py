@@ -212,13 +212,13 @@ def test_rows_become_elements_when_somebody_looks() -> None:
 
 def test_large_table_is_streamed_in_constant_memory() -> None:
     def rows() -> Iterator[tuple[int, str]]:
-        return ((number, "<x>") for number in range(50_000))
+        return ((number, "<x>") for number in range(20_000))
 
     page = Document("t")
     page.body.add_table(rows, headings=("n", "x"), stream=True)
     chunks = list(map(len, page))
     assert max(chunks) < 40_000
-    assert sum(chunks) > 2_000_000
+    assert sum(chunks) > 1_000_000
     assert len(page.find_all("tbody tr")) == 0
 
 

@@ -1,15 +1,23 @@
-"""What the builder makes is valid, as HTML and as XHTML, in the eyes of the Nu HTML checker."""
+"""What the builder makes is valid: for `check()`, and, as all pages that tests write, for the Nu HTML checker."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import calls_application
+import nu_validator
 import pytest
-from nu_validator import problems
+import written_pages
 
 from examples.gallery.gallery import WIDGETS, build, new_page
 from framework.xhtml import Document, Element, tags
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def text_page() -> Document:
@@ -89,21 +97,77 @@ def embedded_page() -> Document:
     return page
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("form", ["html", "xml"])
-def test_all_pages_are_valid(tmp_path: Path, form: str) -> None:
-    pages = {"gallery": build().encode(), "text": text_page().encode(), "embedded": embedded_page().encode()}
-    pages["calls"] = calls_application.document(lambda handler: "/rpc").encode()
-    for widget in WIDGETS:
-        page = new_page(widget.__name__)
-        page.body.add_heading(1, "Widget")
-        widget(page.body.add_section("One", class_="card"))
-        pages[widget.__name__] = page.encode()
-    assert problems(pages, tmp_path, form) == []
+PAGES = {
+    "gallery": build,
+    "text": text_page,
+    "embedded": embedded_page,
+    "calls": lambda: calls_application.document(lambda handler: "/rpc"),
+}
 
 
-def test_the_checker_would_find_a_mistake(tmp_path: Path) -> None:
-    page = Document("t")
-    page.body.ul(tags.p("x"))
-    found = problems({"wrong": page.encode()}, tmp_path, "html")
-    assert any("“p” not allowed as child of element “ul”" in message for message in found)
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wrong_with_a_page_of_everything(name: str) -> None:
+    page = PAGES[name]()
+    assert page.encode()
+    assert page.check() == []
+
+
+@pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
+def test_nothing_is_wrong_with_a_widget(widget: Callable[[Element], None]) -> None:
+    page = new_page(widget.__name__)
+    page.body.add_heading(1, "Widget")
+    widget(page.body.add_section("One", class_="card"))
+    assert page.check() == []
+
+
+TESTS = """
+import pytest
+from framework.errors import ErrorPage
+from framework.xhtml import Document
+from xhtml_twins import builder
+
+def page_of(twin, text=""):
+    with builder(twin) as xhtml:
+        page = xhtml.Document("t")
+        page.body.ul(xhtml.Element("p", twin, text))
+        return page
+
+def test_right(): assert str(Document("t"))
+def test_text(): str(page_of("pure"))
+def test_bytes(): page_of("compiled").encode()
+def test_stream(): b"".join(page_of("pure", "streamed"))
+def test_found_right(): assert Document("t", lang="no language").check() == []
+def test_error_page(): ErrorPage(404, "").encode()
+def test_left_half(): next(iter(page_of("pure")))
+@pytest.mark.invalid_pages("on purpose")
+def test_marked(): str(page_of("pure"))
+def test_not_run(): Document("t", lang="nowhere").encode()
+"""
+CONFTEST = f"""
+import importlib.util
+spec = importlib.util.spec_from_file_location("shared", {str(ROOT / "tests" / "conftest.py")!r})
+shared = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(shared)
+globals().update((name, value) for name, value in vars(shared).items() if name.startswith("pytest_"))
+"""
+
+
+@pytest.mark.timeout(300)
+def test_wrong_page_fails_the_test_that_wrote_it(tmp_path: Path) -> None:
+    """The check at the end of a run (tests/conftest.py), in a run of its own."""
+    nu_validator.jar()
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_pages.py").write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-q"]
+    command += ["-p", "no:cacheprovider", "-k", "not not_run", str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if name != written_pages.FOLDER}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=240
+    )
+    failed = re.findall(r"^FAILED \S*test_pages.py::(\w+)", done.stdout, re.MULTILINE)
+    assert sorted(failed) == ["test_bytes", "test_found_right", "test_stream", "test_text"], done.stdout + done.stderr
+    assert "4 failed, 8 passed, 1 deselected" in done.stdout
+    assert done.stdout.count("as HTML: Element “p” not allowed as child of element “ul”") == 3
+    assert done.stdout.count("as XML: Element “p” not allowed as child of element “ul”") == 3
+    assert "as HTML: Bad value “no language” for attribute “lang”" in done.stdout
+    assert done.returncode == 1
