@@ -20,7 +20,9 @@ HOUR = [30 + 25 * math.sin(i / 6) + 8 * math.sin(i * 1.7) for i in range(60)]
 """An hour of a figure, one value a minute."""
 
 
-ICON = quote('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 2"><circle cx="1" cy="1" r="1"/></svg>')
+ICON = quote(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 2"><circle cx="1" cy="1" r="1" fill="#2c7a4b"/></svg>'
+)
 """A picture that needs no file."""
 
 

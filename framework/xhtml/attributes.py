@@ -60,7 +60,16 @@ def value_text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray, dict)):
         raise TypeError(f"{type(value).__name__} cannot be the value of an attribute: {value!r:.60}")
     if hasattr(value, "isoformat"):
-        return str(value.isoformat())
+        # HTML §2.3.5 knows no more than milliseconds.
+        return str(value.isoformat(timespec="milliseconds") if getattr(value, "microsecond", 0) else value.isoformat())
+    return str(value)
+
+
+def label_of(value: Any) -> str:
+    """What stands for a value where people read it: an Enum's `label`, else its name, else the text."""
+    if isinstance(value, Enum):
+        label = getattr(value, "label", None)
+        return str(label) if label is not None else value.name.replace("_", " ").capitalize()
     return str(value)
 
 

@@ -172,6 +172,9 @@ class Document:
         """The page's language."""
         return str(self.html.get("lang", ""))
 
+    def __repr__(self) -> str:
+        return f"<Document {self.title!r}>"
+
     def check(self) -> list[Problem]:
         """What is wrong with the page; see `framework.xhtml.check`."""
         from framework.xhtml.check import check

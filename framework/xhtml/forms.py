@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from framework.xhtml.attributes import label_of
 from framework.xhtml.formats import FORMATS, TYPED_ONLY, sent
 from framework.xhtml.nodes import Content, Element
 
@@ -53,6 +54,24 @@ class FormState:
         if isinstance(value, (list, tuple, set, frozenset)):
             return set(map(sent, value))
         return set() if value is None else {sent(value)}
+
+
+class _Attributes:
+    """The attributes of an object as the values of a form."""
+
+    __slots__ = ("_object",)
+
+    def __init__(self, values: Any) -> None:
+        self._object = values
+
+    def __contains__(self, name: str) -> bool:
+        return not name.startswith("_") and hasattr(self._object, name)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self._object, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return getattr(self._object, name) if name in self else default
 
 
 class FormPart(Element):
@@ -103,6 +122,9 @@ class FormPart(Element):
         put right; a browser would show nothing.
         """
         box, id = self._field(name, label, attributes, help)
+        for bound in ("min", "max"):
+            if type in FORMATS and attributes.get(bound) is not None:
+                attributes[bound] = FORMATS[type].text(attributes[bound])
         shown = self.state.value(name, value)
         if shown is None or type in ("password", "file"):
             text = None
@@ -214,17 +236,18 @@ class FormPart(Element):
     ) -> Element:
         """Append a choice from a list and return the <select>.
 
-        options: an Enum class, texts, pairs (value, label), or a mapping of group label → options. prompt: a first
-        choice that stands for none.
+        options: an Enum class, texts, pairs (value, label), or a mapping of value → label or of group label → options.
+        prompt: a first choice that stands for none; "Choose one" where the choice is required.
         """
         box, id = self._field(name, label, attributes, help)
         element = Element("select", id=id, name=name, multiple=multiple, **attributes)
         several = multiple and isinstance(value, (list, tuple, set, frozenset))
         chosen = self.state.chosen(name, value if several else () if value is None else (value,))
+        if prompt is None and attributes.get("required") and not multiple and int(attributes.get("size") or 1) == 1:
+            prompt = "Choose one"  # without it, the first is chosen by itself (HTML §4.10.7)
         if prompt is not None:
             element.add("option", prompt, value="")
-        groups = options.items() if isinstance(options, Mapping) else [(None, options)]
-        for group, entries in groups:
+        for group, entries in groups(options):
             target = element if group is None else element.add("optgroup", label=group)
             for entry, text in pairs(entries):
                 target.add("option", text, value=sent(entry), selected=sent(entry) in chosen)
@@ -245,7 +268,10 @@ class FormPart(Element):
         box, id = self._field(name, None, attributes, help, class_="field choice")
         ticked = value in self.state.chosen(name, (value,) if checked else ())
         element = Element("input", type="checkbox", id=id, name=name, value=value, checked=ticked, **attributes)
-        box.append(Element("label", element, " ", Element("span", label), for_=id))
+        label = Element("label", element, " ", Element("span", label), for_=id)
+        box.append(label)
+        if attributes.get("required"):
+            label.append(" ", _required())
         self._finish(box, element, name, id, help, place=False)
         return element
 
@@ -260,19 +286,25 @@ class FormPart(Element):
         name: str,
         legend: Content,
         options: Any,
-        values: Iterable[Any] = (),
+        values: Iterable[Any] | None = (),
         *,
         help: Content = None,
         **attributes: Any,
     ) -> FormPart:
         """Append boxes of which any number can be ticked, all sent under one name. Returns the <fieldset>."""
-        return self._choices("checkbox", name, legend, options, tuple(values), help, attributes)
+        if attributes.get("required"):
+            raise ValueError(
+                "HTML cannot ask for one box among several: each would have to be ticked; look when it is sent"
+            )
+        return self._choices("checkbox", name, legend, options, tuple(values or ()), help, attributes)
 
     def _choices(
         self, type: str, name: str, legend: Content, options: Any, given: Any, help: Content, attributes: dict[str, Any]
     ) -> FormPart:
         chosen = self.state.chosen(name, given)
         group = self.add_fieldset(legend, class_="choices")
+        if attributes.get("required"):
+            group.elements[0].append(" ", _required())
         for entry, text in pairs(options):
             id = self.state.id_for(f"{name}-{sent(entry)}")
             element = Element(
@@ -315,7 +347,7 @@ class FormPart(Element):
         if label is not None:
             tag = box.add("label", label, for_=id)
             if attributes.get("required"):
-                tag.append(" ", Element("span", "required", class_="required"))
+                tag.append(" ", _required())
         return box, id
 
     def _finish(self, box: Element, element: Element, name: str, id: str, help: Content, place: bool = True) -> None:
@@ -344,9 +376,9 @@ class Form(FormPart):
     """A form.
 
     action: a URL, or a handler with its `params` (see `add_anchor`); "" sends it to the page's own URL. method:
-    `post` or `get`. values: what was typed, a mapping from names; with `getlist(name)` where a name can come more
-    than once. errors: a mapping from names to what is wrong (a text or several). prefix: what the ids begin with;
-    unique in the document by default.
+    `post` or `get`. values: what was typed, a mapping from names, with `getlist(name)` where a name can come more
+    than once; or an object whose attributes they are. errors: a mapping from names to what is wrong (a text or
+    several). prefix: what the ids begin with; unique in the document by default.
     """
 
     __slots__ = ("_params",)
@@ -367,6 +399,10 @@ class Form(FormPart):
         if method not in ("get", "post", "dialog"):
             raise ValueError(f"a form's method is get, post or dialog, not {method!r}")
         # An empty action is not allowed; leaving it out means the same (HTML §4.10.18.6).
+        if errors is not None and not hasattr(errors, "items"):
+            raise TypeError(f"errors are a mapping from names of fields to what is wrong, not {errors!r:.60}")
+        if values is not None and not hasattr(values, "__getitem__"):
+            values = _Attributes(values)
         super().__init__("form", action=action if action != "" else None, method=method, **attributes)
         self._params = params
         self.state = FormState(values if values is not None else {}, errors or {}, prefix or self.id or "")
@@ -383,7 +419,10 @@ class Form(FormPart):
             self.set(action=self._resolve(action, self._params))
         if not self.state.prefix:
             root: Any = self.root
-            number = root.forms = getattr(root, "forms", 0) + 1 if hasattr(type(root), "forms") else 1
+            if hasattr(type(root), "forms"):
+                number = root.forms = root.forms + 1
+            else:
+                number = sum(element.tag == "form" for element in root.walk())
             self.state.prefix = "field" if number == 1 else f"field{number}"
 
     def add_error_summary(self, heading: Content = "Please check what you typed", **attributes: Any) -> Element | None:
@@ -415,27 +454,37 @@ class Form(FormPart):
         group = field.closest("fieldset.choices")
         if group is not None:
             legend = group.find("legend")
-            return "" if legend is None else legend.text
+            return "" if legend is None else _without_mark(legend)
         for label in self.walk():
             if label.tag == "label" and label.get("for") == field.id:
-                return "".join(
-                    child if isinstance(child, str) else child.text
-                    for child in label._children
-                    if isinstance(child, str) or (isinstance(child, Element) and "required" not in child.classes)
-                ).strip()
+                return _without_mark(label)
         return ""
+
+
+def _without_mark(label: Element) -> str:
+    return "".join(
+        child if isinstance(child, str) else child.text
+        for child in label._children
+        if isinstance(child, str) or (isinstance(child, Element) and "required" not in child.classes)
+    ).strip()
+
+
+def _required() -> Element:
+    return Element("span", "required", class_="required")
+
+
+def groups(options: Any) -> list[tuple[Any, Any]]:
+    """Options as pairs (label of a group, or None; its options)."""
+    if not isinstance(options, Mapping):
+        return [(None, options)]
+    return [
+        (None, [(key, entries)]) if isinstance(entries, str) else (key, entries) for key, entries in options.items()
+    ]
 
 
 def pairs(options: Any) -> list[tuple[Any, Any]]:
     """Options as pairs (value, label): from an Enum class, pairs, a mapping, or texts."""
     if isinstance(options, type) and issubclass(options, Enum):
-        return [(member, _label(member)) for member in options]
+        return [(member, label_of(member)) for member in options]
     entries = options.items() if isinstance(options, Mapping) else options
-    return [tuple(entry) if isinstance(entry, (list, tuple)) else (entry, _label(entry)) for entry in entries]
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, Enum):
-        label = getattr(value, "label", None)
-        return str(label) if label is not None else value.name.replace("_", " ").capitalize()
-    return str(value)
+    return [tuple(entry) if isinstance(entry, (list, tuple)) else (entry, label_of(entry)) for entry in entries]

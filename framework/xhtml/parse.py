@@ -67,6 +67,7 @@ def parse_document(text: str | bytes, *, form: str = "xhtml", trusted: bool = Fa
         if found is not None:
             part.attributes.update(found.attributes)
             part.append(*found.children)
+    document.html.forms = sum(element.tag == "form" for element in document.html.walk())
     return document
 
 

@@ -8,6 +8,7 @@ table is put together is in `framework.xhtml.tables`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from functools import lru_cache
 from itertools import islice
 from operator import attrgetter, itemgetter
@@ -16,6 +17,7 @@ from weakref import ref
 
 from fastcore.values import dataclass
 from framework.xhtml import serialise
+from framework.xhtml.attributes import label_of
 from framework.xhtml.escape import escape_text
 from framework.xhtml.nodes import Content, Element, Node
 
@@ -53,6 +55,8 @@ class Column:
             return (format(value, self.render) if isinstance(self.render, str) else self.render(value)), number
         if isinstance(value, bool):
             return ("yes" if value else "no"), False
+        if isinstance(value, Enum) and not number:
+            return label_of(value), False
         return (str(value) if number else value), number
 
     def classes(self, number: bool) -> str | None:

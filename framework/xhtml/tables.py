@@ -38,7 +38,7 @@ def build_table(
     stream: True makes rows while they are sent, in constant memory; the tree then holds no rows.
 
     Numbers stand to the right (class `number`); truth values are "yes" and "no"; None is an empty cell.
-    Raises ValueError where headings and columns differ in number.
+    Raises ValueError where headings and columns differ in number, or where `formats` or `row_header` name no column.
 
     >>> build_table([Disk("sda", 0.42)], formats={"used": ".0%"}, row_header="name", caption="Disks")
     """
@@ -131,6 +131,10 @@ def _columns(
         keys = list(range(len(heads)))
     if heads is not None and len(heads) != len(keys):
         raise ValueError(f"the table has {len(keys)} columns ({keys!r:.80}) and {len(heads)} headings")
+    known = [column.key if isinstance(column, Column) else column for column in keys]
+    for key in (*formats, *([] if row_header is None else [row_header])):
+        if keys and key not in known and key not in range(len(keys)):
+            raise ValueError(f"the table has no column {key!r}; there are {', '.join(map(repr, known)):.200}")
     used = []
     for place, key in enumerate(keys):
         given = key if isinstance(key, Column) else None

@@ -199,7 +199,8 @@ class Widgets:
         self, label: Content, value: float | None = None, maximum: float = 1, **attributes: Any
     ) -> Element:
         """Append a progress bar with its label; value None: how far is not known. Returns the <progress> element."""
-        return self._labelled("progress", label, {"value": value, "max": maximum, **attributes}, _share(value, maximum))
+        shown = None if value is None else min(max(value, 0), maximum)
+        return self._labelled("progress", label, {"value": shown, "max": maximum, **attributes}, _share(value, maximum))
 
     def add_meter(
         self,
@@ -214,7 +215,10 @@ class Widgets:
         """Append a gauge with its label. text: what is shown beside it, the share in per cent by default; `low`,
         `high` and `optimum` colour it. Returns the <meter> element."""
         shown = _share(value - minimum, maximum - minimum) if text is None else text
-        return self._labelled("meter", label, {"value": value, "min": minimum, "max": maximum, **attributes}, shown)
+        parts = {name: attributes.pop(name) for name in ("low", "high", "optimum") if attributes.get(name) is not None}
+        inside = {name: min(max(part, minimum), maximum) for name, part in {"value": value, **parts}.items()}
+        given = {"value": None, "min": minimum, "max": maximum}
+        return self._labelled("meter", label, {**given, **inside, **attributes}, shown)
 
     def _labelled(self, tag: str, label: Content, attributes: dict[str, Any], shown: str) -> Element:
         box = self.add("label", class_=f"gauge {tag}")
@@ -226,6 +230,8 @@ class Widgets:
 
     def add_status(self, *content: Content, kind: str = "info", **attributes: Any) -> Element:
         """Append a short message. kind: `info`, `success`, `warning` or `error`; the last two are read out at once."""
+        if kind not in ("info", "success", "warning", "error"):
+            raise ValueError(f"a message is of the kind info, success, warning or error, not {kind!r}")
         role = "alert" if kind in ("warning", "error") else "status"
         return self.add("p", *content, **{"class_": ["message", kind], "role": role, **attributes})
 

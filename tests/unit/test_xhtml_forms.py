@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framework.xhtml import Document, Element, Form
+from framework.xhtml import Document, Element, Form, Fragment
+from framework.xhtml.parse import parse_document
 
 
 class Level(Enum):
@@ -85,7 +87,9 @@ NOW = datetime(2030, 1, 31, 6, 30, 15, 123456, tzinfo=UTC)
     ],
 )
 def test_value_is_written_as_the_input_holds_it(page: Document, method: str, value: Any, written: str) -> None:
-    assert getattr(page.body.add_form(), f"add_{method}")("a", "A", value).get("value") == written
+    bounds = {"min": value} if isinstance(value, date | time) else {}
+    element = getattr(page.body.add_form(), f"add_{method}")("a", "A", value, **bounds)
+    assert (element.get("value"), element.get("min", written)) == (written, written)
     assert page.check() == []
 
 
@@ -147,6 +151,7 @@ def test_secret_and_file_are_never_written_back(page: Document) -> None:
         (["a", "b"], "b", [("a", "a", False), ("b", "b", True)]),
         ([(1, "one"), (2, "two")], 1, [("1", "one", True), ("2", "two", False)]),
         ({"Group": ["x"]}, None, [("x", "x", False)]),
+        ({"de": "German", "en": "English"}, "en", [("de", "German", False), ("en", "English", True)]),
     ],
 )
 def test_select(page: Document, options: Any, value: Any, expected: Any) -> None:
@@ -154,6 +159,60 @@ def test_select(page: Document, options: Any, value: Any, expected: Any) -> None
     found = [(o.get("value"), o.text, bool(o.get("selected"))) for o in select.find_all("option")]
     assert found == expected
     assert page.check() == []
+
+
+def test_required_choice_begins_with_none(page: Document) -> None:
+    form = page.body.add_form()
+    texts = [
+        [option.text for option in form.add_select(name, "S", ["a"], required=True, **options).elements]
+        for name, options in (("a", {}), ("b", {"prompt": "None"}), ("c", {"multiple": True}), ("d", {"size": 3}))
+    ]
+    assert texts == [["Choose one", "a"], ["None", "a"], ["a"], ["a"]]
+    assert page.check() == []
+
+
+def test_all_that_is_required_says_so(page: Document) -> None:
+    form = page.body.add_form(errors={"r": "is missing", "c": "is missing"})
+    form.add_radio_group("r", "Level", Level, required=True)
+    form.add_checkbox("c", "Agreed", required=True)
+    assert [mark.parent.text for mark in form.find_all(".required")] == ["Level required", " Agreed required"]  # type: ignore[union-attr]
+    assert "Level: is missing" in form.add_error_summary().text  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="cannot ask for one box among several"):
+        form.add_checkbox_group("g", "G", ["a"], required=True)
+    assert form.add_checkbox_group("g", "G", ["a"], None).find_all("input[checked]") == []
+    assert page.check() == []
+
+
+@dataclass
+class Disk:
+    name: str
+    read_only: bool
+    size: int = 3
+
+
+def test_values_of_an_object(page: Document) -> None:
+    form = page.body.add_form(values=Disk("sda", True))
+    assert form.add_text("name", "Name").get("value") == "sda"
+    assert form.add_number("size", "Size", 7).get("value") == "3"
+    assert form.add_checkbox("read_only", "Read only").get("checked") is True
+    assert form.add_text("__class__", "Odd").get("value") is None
+    assert form.add_text("else", "Else", "given").get("value") == "given"
+    with pytest.raises(TypeError, match="mapping from names"):
+        page.body.add_form(errors=["wrong"])  # type: ignore[arg-type]
+
+
+def test_form_in_a_part_of_a_page() -> None:
+    part = Fragment()
+    ids = [part.add_form().add_text("a", "A").id for _ in range(2)]
+    assert ids == ["field-a", "field2-a"]
+    assert str(Element("div").add_form("/x").add_text("a", "A")) == '<input type="text" id="field-a" name="a"/>'
+
+
+def test_form_in_a_parsed_page(page: Document) -> None:
+    page.body.add_form().add_text("a", "A")
+    again = parse_document(page.encode())
+    assert again.body.add_form().add_text("a", "A").id == "field2-a"
+    assert again.check() == []
 
 
 def test_select_several(page: Document) -> None:

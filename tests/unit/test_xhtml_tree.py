@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import ipaddress
 import weakref
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -88,6 +88,7 @@ def test_content_of_any_kind(content: object, text: str) -> None:
         ({"data_x": True}, ' data-x=""'),
         ({"value": 0}, ' value="0"'),
         ({"datetime": date(2030, 1, 31)}, ' datetime="2030-01-31"'),
+        ({"datetime": datetime(2030, 1, 31, 6, 30, 0, 123456)}, ' datetime="2030-01-31T06:30:00.123"'),
         ({"title": Colour.RED}, ' title="red"'),
         ({"style": {"margin_top": "1px", "color": None}}, ' style="margin-top: 1px"'),
         ({"xml:lang": "de"}, ' xml:lang="de"'),
@@ -309,6 +310,7 @@ def test_handler_as_link_target_asks_the_document() -> None:
 
 def test_page_protocol() -> None:
     page = Document("A & B", lang="de", description="d", class_="x")
+    assert repr(page) == "<Document 'A & B'>"
     page.head.add_stylesheet("/a.css", media="print")
     page.head.add_script_module("/a.js")
     page.head.add_module_preload("/b.js")

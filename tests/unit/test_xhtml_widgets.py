@@ -8,6 +8,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import Enum
 from typing import Any, NamedTuple
 
 import pytest
@@ -74,6 +75,12 @@ def test_figure_details_status_gauges() -> None:
     progress = Fragment().add_progress("p", 0.25, id="p")
     assert str(progress) == '<progress value="0.25" max="1" id="p">25 %</progress>'
     assert str(Fragment().add_progress("p")) == '<progress max="1"></progress>'
+    assert str(Fragment().add_progress("p", 50)) == '<progress value="1" max="1">5000 %</progress>'
+    assert str(Fragment().add_progress("p", -1)) == '<progress value="0" max="1">-100 %</progress>'
+    full = Fragment().add_meter("m", 9, maximum=8, low=-1, high=10)
+    assert str(full) == '<meter value="8" min="0" max="8" low="0" high="8">112 %</meter>'
+    with pytest.raises(ValueError, match="kind info, success"):
+        Fragment().add_status("x", kind="sucess")
     meter = Fragment().add_meter("m", 3, minimum=1, maximum=5, text="3 GB", low=2)
     assert str(meter) == '<meter value="3" min="1" max="5" low="2">3 GB</meter>'
 
@@ -156,11 +163,11 @@ def test_table_formats_renderers_classes_footers() -> None:
 
 
 def test_table_values_of_all_kinds() -> None:
-    cells = [None, True, False, 3, Decimal("1.0"), "<", Element("b", "x"), ["a", "b"]]
+    cells = [None, True, False, 3, Decimal("1.0"), Level.VERY_HIGH, "<", Element("b", "x"), ["a", "b"]]
     text = written(lambda top: top.add_table([(cell,) for cell in cells]))
     assert "".join(f"<tr>{cell}</tr>" for cell in (
         "<td></td>", "<td>yes</td>", "<td>no</td>", '<td class="number">3</td>', '<td class="number">1.0</td>',
-        "<td>&lt;</td>", "<td><b>x</b></td>", "<td>ab</td>",
+        "<td>Very high</td>", "<td>&lt;</td>", "<td><b>x</b></td>", "<td>ab</td>",
     )) in text  # fmt: skip
 
 
@@ -170,7 +177,15 @@ def test_table_without_rows() -> None:
     assert written(lambda top: top.add_table([])) == "<table><tbody></tbody></table>"
 
 
+class Level(Enum):
+    VERY_HIGH = 3
+
+
 def test_table_mistakes_are_told() -> None:
+    for options in ({"row_header": "nmae"}, {"formats": {"nmae": ","}}, {"row_header": 1}):
+        with pytest.raises(ValueError, match=r"no column .* there are 'name'"):
+            Fragment().add_table([{"name": 1}], **options)
+    assert Fragment().add_table([], row_header="name", formats={"name": ","})
     with pytest.raises(ValueError, match=r"2 columns.*3 headings"):
         Fragment().add_table([(1, 2)], headings=["a", "b", "c"])
     with pytest.raises(ValueError, match="lacks one of the columns"):
