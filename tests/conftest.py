@@ -94,7 +94,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     worker = hasattr(session.config, "workerinput")
     if worker or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return
-    for report in written_pages.reports(session.config.stash[PAGES].folder):
+    pages = session.config.stash[PAGES]
+    pages.over = True
+    for report in written_pages.reports(pages.folder):
         _refuse_skip(report)
         session.config.hook.pytest_runtest_logreport(report=report)
         if report.failed:
