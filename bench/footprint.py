@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,17 @@ from statistics import median
 from typing import Any
 
 from memory import memory_of
-from toolchain import RESULTS, ROOT, Missing, machine_facts, peer_python, peer_version, tell
+from toolchain import (
+    RESULTS,
+    ROOT,
+    Missing,
+    end_by_signals,
+    machine_facts,
+    peer_python,
+    peer_version,
+    tell,
+    write_byte_code,
+)
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULT_FILE = RESULTS / "footprint.json"
@@ -167,6 +178,7 @@ def uwsgi(directory: Path, port: int) -> list[list[str]]:
     commands = [nginx(directory, port, f"include {parameters(directory, 'uwsgi_param')}; uwsgi_pass unix:{{socket}};")]
     for name, file in flask_applications(directory):
         base = [str(python.parent / "uwsgi"), "--master", "--processes", "1", "--need-app", "--disable-logging"]
+        base += ["--die-on-term", "--no-orphans"]  # else SIGTERM starts it again
         where = ["--socket", f"{directory / name}.sock", "--chmod-socket=666", "--chdir", str(directory)]
         commands.append([*base, *where, "--module", f"{file.stem}:app", "--virtualenv", str(python.parent.parent)])
     return commands
@@ -255,7 +267,9 @@ def serving(stack: Stack) -> Iterator[tuple[int, list[int], float]]:
             begun = time.monotonic()
             for command in commands:
                 started.append(
-                    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory)
+                    subprocess.Popen(
+                        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory, start_new_session=True
+                    )
                 )
             await_answers(port, started, directory / "log")
         yield port, [process.pid for process in started], time.monotonic() - begun
@@ -265,7 +279,9 @@ def serving(stack: Stack) -> Iterator[tuple[int, list[int], float]]:
         for process in started:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            process.kill()
+            with suppress(ProcessLookupError):  # what it has left behind
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         if commands:
             stack.remove(directory)
         shutil.rmtree(directory, ignore_errors=True)
@@ -422,6 +438,8 @@ def main() -> int:
     chosen = [stack for stack in STACKS if not arguments.only or stack.name in arguments.only]
     if not chosen:
         parser.error(f"--only: none of {', '.join(stack.name for stack in STACKS)}")
+    end_by_signals()
+    write_byte_code()
     partial = arguments.quick or arguments.only
     result = measure(chosen, 1 if arguments.quick else arguments.rounds, 3.0 if arguments.quick else arguments.idle)
     text = render(result)

@@ -6,6 +6,7 @@ that another running Python maps too counts in parts here, so RSS, which counts 
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from measuring import Settings, describe, facts, generate, last_words, notes
-from peers import MEMORY, Peer
+from peers import MEMORY, Peer, this_python
 from servers import Server
-from toolchain import Missing, compile_program, tell
+from toolchain import Missing, compile_program, tell, write_byte_code
 
 NAME = "memory"
 WORKERS = (1, 2, 4)
@@ -24,6 +25,9 @@ WORKERS = (1, 2, 4)
 def measure(settings: Settings) -> dict[str, Any]:
     """Each peer alone, with each number of workers."""
     rows, missing = [], {}
+    write_byte_code()
+    bare = measure_bare()
+    tell(f"    the interpreter alone {bare['pss'] / 1e6:6.2f} MB PSS")
     for peer in settings.chosen(MEMORY):
         row: dict[str, Any] = {**describe(peer), "errors": 0, "first_error": "", "workers": {}}
         for workers in WORKERS if peer.forks else WORKERS[:1]:
@@ -41,7 +45,19 @@ def measure(settings: Settings) -> dict[str, Any]:
         if row["workers"]:
             row["further"] = further(row["workers"])
             rows.append(row)
-    return {"missing": missing, "rows": rows}
+    return {"missing": missing, "rows": rows, "bare": bare}
+
+
+def measure_bare() -> dict[str, int]:
+    """Sums as of a server, for the interpreter with nothing but `time` imported: what no server in Python is below."""
+    code = "import time; print(flush=True); time.sleep(600)"
+    with subprocess.Popen([str(this_python()), "-c", code], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            return memory_of([process.pid])
+        finally:
+            process.kill()
 
 
 def measure_one(peer: Peer, settings: Settings) -> dict[str, Any]:
@@ -96,6 +112,9 @@ def render(result: dict[str, Any]) -> str:
     """The results as a Markdown table, in MB (10^6 bytes)."""
     heads = " | ".join(f"PSS, {number}" for number in WORKERS)
     lines = [f"| server | RSS, 1 worker | private, 1 | {heads} | each further |", "|---|" + "--:|" * (3 + len(WORKERS))]
+    if bare := result.get("bare"):
+        cells = [*(_mb(bare[name]) for name in ("rss", "private", "pss")), *["–"] * len(WORKERS)]
+        lines.append(f"| (the interpreter alone) | {' | '.join(cells)} |")
     for row in result["rows"]:
         name = f"{row['label']} {row['version']}".strip()
         first = row["workers"]["1"]

@@ -21,7 +21,6 @@ import argparse
 import importlib
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -31,7 +30,7 @@ from typing import Any
 
 import page
 from measuring import QUICK, Settings
-from toolchain import RESULTS, ROOT, Missing, machine_facts, tell
+from toolchain import RESULTS, ROOT, Missing, end_by_signals, machine_facts, tell
 
 SECTIONS = ("hello", "transfer", "memory", "frontends", "startup", "wsgi_profile", "rpc", "streams")
 
@@ -41,7 +40,7 @@ def main() -> int:
     if arguments.render:
         page.write()
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_by_signals()
     settings = settings_of(arguments)
     if settings.realtime:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # what is started from here inherits it

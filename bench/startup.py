@@ -23,7 +23,7 @@ from measuring import Settings, describe, facts, notes, spread
 from memory import memory_of, parse_rollup
 from peers import STARTUP, Peer, this_python
 from servers import START_SECONDS, Server
-from toolchain import ROOT, Missing, peer_python, tell
+from toolchain import ROOT, Missing, peer_python, tell, write_byte_code
 
 NAME = "startup"
 _ASK_AGAIN = 0.0005  # seconds
@@ -46,6 +46,7 @@ IMPORTS: list[tuple[str, str, Callable[[], Path]]] = [
 def measure(settings: Settings) -> dict[str, Any]:
     """Starts of each server and imports, in turns."""
     peers, missing = [], {}
+    write_byte_code()
     for peer in settings.chosen(STARTUP):
         try:
             peer.prepare()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 import venv
@@ -75,6 +76,27 @@ def peer_version(package: str) -> str:
         return ""
     result = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
     return result.stdout.strip()
+
+
+def write_byte_code() -> None:
+    """Compile this checkout's modules, as the installation of a package does; without that a start compiles them all,
+    and its process keeps the memory of that (1 MB). Also where the environment says PYTHONDONTWRITEBYTECODE.
+    """
+    folders = [str(ROOT / name) for name in ("fastcore", "framework", "examples", "bench")]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *folders], check=True)
+
+
+def end_by_signals() -> None:
+    """SIGTERM (`timeout`) and SIGHUP end this process as ^C does: what it has started is ended first."""
+
+    def end(number: int, _frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)  # once is enough
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
 
 
 def tell(text: str) -> None:
