@@ -27,7 +27,8 @@ TEXT = """\
 
 What befalls a site, and what comes of it, measured by `make soak` ({machine}). A site of a front end and two back ends
 of two workers each, *victim* and *other*. Three clients ask all the time for what takes 20 ms, each request on a new
-connection. What befalls, befalls the victim, unless the fault says otherwise. `make test` does each once.
+connection. What befalls, befalls the victim, unless the fault says otherwise. `make test` does each once behind
+lighttpd, and behind nginx those that the front end has a part in.
 
 {tables}
 
