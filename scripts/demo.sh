@@ -22,6 +22,9 @@ with socket.socket() as probe:
 PYTHON
 then exit 1; fi
 
+# As an installation does it: back ends may not write byte code, and each would compile all modules at every start.
+"$venv/bin/python" -m compileall -q fastcore framework examples/appliance || true
+
 if ((EUID == 0)) && command -v lighttpd >/dev/null; then
     echo "==> the demo site as it runs in earnest: lighttpd in front, each back end under its own system user"
     echo "    (made now where missing; \`$venv/bin/sitectl remove $site\` takes them away again)"
