@@ -37,7 +37,7 @@ class Module:
     __slots__ = ("_names", "_source", "_target", "_usual", "version")
 
     def __init__(self, functions: Mapping[str, RemoteFunction], limits: CallLimits) -> None:
-        from hashlib import blake2b
+        from _blake2 import blake2b  # hashlib's own, without OpenSSL's library: 2 MB
 
         from orjson import dumps
 
@@ -77,7 +77,7 @@ class Module:
 @cache
 def make_calls() -> tuple[bytes, str]:
     """The module that binds a page's buttons and forms, and its version."""
-    from hashlib import blake2b
+    from _blake2 import blake2b  # hashlib's own, without OpenSSL's library: 2 MB
 
     data = read_client("calls.js").encode()
     return data, blake2b(data, digest_size=12).hexdigest()
