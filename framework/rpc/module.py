@@ -37,15 +37,13 @@ class Module:
     __slots__ = ("_names", "_source", "_target", "_usual", "version")
 
     def __init__(self, functions: Mapping[str, RemoteFunction], limits: CallLimits) -> None:
-        from _blake2 import blake2b  # hashlib's own, without OpenSSL's library: 2 MB
-
         from orjson import dumps
 
         self._source = read_client()
         safe = [name for name, function in functions.items() if function.safe]
         signatures = "\n".join(function.describe() for function in functions.values())
         text = f"{self._source}\n{signatures}\n{safe}\n{limits.batch}"
-        self.version = blake2b(text.encode(), digest_size=12).hexdigest()
+        self.version = _version_of(text.encode())
         self._target: dict[str, Any] = {"version": self.version, "safe": safe, "batch": limits.batch}
         self._names = dumps(list(functions)).decode()
         self._usual = self._text("", "", "")
@@ -77,10 +75,17 @@ class Module:
 @cache
 def make_calls() -> tuple[bytes, str]:
     """The module that binds a page's buttons and forms, and its version."""
-    from _blake2 import blake2b  # hashlib's own, without OpenSSL's library: 2 MB
-
     data = read_client("calls.js").encode()
-    return data, blake2b(data, digest_size=12).hexdigest()
+    return data, _version_of(data)
+
+
+def _version_of(data: bytes) -> str:
+    """24 hexadecimal digits that are others for other data."""
+    try:
+        from _blake2 import blake2b  # hashlib's own, without OpenSSL's library: 2 MB of each back end
+    except ImportError:  # an interpreter that was built without it
+        from hashlib import blake2b
+    return blake2b(data, digest_size=12).hexdigest()
 
 
 def read_client(name: str = "client.js") -> str:
