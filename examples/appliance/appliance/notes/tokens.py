@@ -13,8 +13,9 @@ from pathlib import Path
 try:  # the two without hashlib and hmac, which load OpenSSL: 2 MB of this process's memory
     from _blake2 import blake2b
     from _operator import _compare_digest as compare_digest
-except ImportError:
-    pass
+except ImportError:  # an interpreter that was built without them
+    from hashlib import blake2b
+    from hmac import compare_digest
 
 from framework import HTTPError, Request, Response
 
