@@ -1,6 +1,6 @@
 """The head of a CGI response (RFC 3875 §6) as bytes, checked: nothing can smuggle in a header. No bodies here.
 
-The twin is fastcore.pure.response. What cannot be sent is refused by the twin's own code, so that the words are the same.
+The twin is fastcore.pure.response. What cannot be sent as it is goes to the twin's own code, so that the words are the same.
 """
 
 cimport cython
@@ -98,6 +98,18 @@ cdef inline bint equals_lowered(Cursor cursor, const char* lowered, Py_ssize_t l
     return True
 
 
+cdef inline bint is_of_connection(Cursor name) noexcept:
+    """Whether it is a header that only the front end can send (RFC 9110 §7.6.1)."""
+    return (
+        equals_lowered(name, b"connection", 10)
+        or equals_lowered(name, b"keep-alive", 10)
+        or equals_lowered(name, b"proxy-connection", 16)
+        or equals_lowered(name, b"te", 2)
+        or equals_lowered(name, b"transfer-encoding", 17)
+        or equals_lowered(name, b"upgrade", 7)
+    )
+
+
 cdef long long read_length(Cursor cursor) noexcept:
     """Decimal digits as a number of bytes; -1 where they are none."""
     cdef long long length = 0
@@ -143,7 +155,7 @@ cdef int put_headers(Buffer* out, object headers, long long* declared) except -1
         value = text_cursor(<str>value_text)
         if name.left < 1 or not all_are(name, NAME_CHARACTER) or not all_are(value, VALUE_CHARACTER):
             return 1
-        if equals_lowered(name, b"status", 6):
+        if equals_lowered(name, b"status", 6) or is_of_connection(name):
             return 1
         if equals_lowered(name, b"content-length", 14):
             length = read_length(value)
@@ -192,7 +204,11 @@ cdef bytes make_head(object status, object headers, str reason, long long body_l
             elif all_are(phrase, VALUE_CHARACTER):
                 buffer_put(&out, PyBytes_AS_STRING(line), STATUS_CODE_BYTES)
                 buffer_put(&out, phrase.at, phrase.left)
-            if (phrase.left == 0 or all_are(phrase, VALUE_CHARACTER)) and not put_headers(&out, headers, declared):
+            if (
+                (phrase.left == 0 or all_are(phrase, VALUE_CHARACTER))
+                and not put_headers(&out, headers, declared)
+                and not (declared[0] >= 0 and <int>status == 204)  # the twin leaves it out
+            ):
                 if declared[0] < 0 <= body_length and <int>status != 204 and <int>status != 304:
                     declared[0] = body_length
                     put_content_length(&out, body_length)
@@ -209,8 +225,10 @@ cpdef tuple build_head(object status, object headers, str reason="", long long b
     """`Status: …`, the headers and the empty line, as bytes; and the length of body that they declare.
 
     Args:
-        status: 200 to 999.
-        headers: pairs of text, latin-1; a `Status` header is refused, it is made here.
+        status: 200 to 999. With 204 there is no Content-Length, though the headers declare one (RFC 9110 §8.6).
+        headers: pairs of text, latin-1. Refused are `Status`, which is made here, and those about a connection
+            (RFC 9110 §7.6.1, RFC 3875 §6.3.4, PEP 3333): Connection, Keep-Alive, Proxy-Connection, TE,
+            Transfer-Encoding, Upgrade.
         reason: the reason phrase; the registered one where it is empty.
         body_length: bytes of the whole body where that is known: declared if the headers do not; else -1.
 

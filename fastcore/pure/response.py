@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 # RFC 9110 §5.6.2
 _NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _FORBIDDEN = frozenset(chr(code) for code in range(32) if code != 9) | {"\x7f"}
+_CONNECTION_HEADERS = frozenset(("connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"))
+"""RFC 9110 §7.6.1: about the front end's connection with its client, of which an answer over FastCGI knows nothing."""
 
 
 def check_header(name: str, value: str) -> None:
@@ -61,8 +63,10 @@ def build_head(
     """`Status: …`, the headers and the empty line, as bytes; and the length of body that they declare.
 
     Args:
-        status: 200 to 999.
-        headers: pairs of text, latin-1; a `Status` header is refused, it is made here.
+        status: 200 to 999. With 204 there is no Content-Length, though the headers declare one (RFC 9110 §8.6).
+        headers: pairs of text, latin-1. Refused are `Status`, which is made here, and those about a connection
+            (RFC 9110 §7.6.1, RFC 3875 §6.3.4, PEP 3333): Connection, Keep-Alive, Proxy-Connection, TE,
+            Transfer-Encoding, Upgrade.
         reason: the reason phrase; the registered one where it is empty.
         body_length: bytes of the whole body where that is known: declared if the headers do not; else -1.
 
@@ -80,10 +84,16 @@ def build_head(
         lowered = name.lower()
         if lowered == "status":
             raise ResponseError("the status is given as a number, not as a 'Status' header")
+        if lowered in _CONNECTION_HEADERS:
+            raise ResponseError(f"header {name!r} is the front end's alone: it is about a connection, not an answer")
         if lowered == "content-length":
             declared = _declared_length(value, declared)
+            if status == 204:
+                continue
         lines.append(f"{name}: {value}")
-    if declared < 0 <= body_length and has_body(status):
+    if status == 204:
+        declared = -1
+    elif declared < 0 <= body_length and has_body(status):
         declared = body_length
         lines.append(f"Content-Length: {body_length}")
     lines.append("\r\n")

@@ -69,8 +69,21 @@ def test_pairs_there_and_back(pairs):
     assert implementation.twin("compiled").records.parse_pairs(PURE.records.build_pairs(pairs)) == pairs
 
 
+connection_headers = ("Connection", "KEEP-alive", "Proxy-Connection", "Te", "Transfer-Encoding", "Upgrade")
 header_names = st.sampled_from(
-    ["Content-Type", "content-length", "CONTENT-LENGTH", "Status", "X-A", "", "a b", "é", "Ω"]
+    [
+        "Content-Type",
+        "content-length",
+        "CONTENT-LENGTH",
+        "Status",
+        "X-A",
+        "",
+        "a b",
+        "é",
+        "Ω",
+        "Keep\rAlive",
+        *connection_headers,
+    ]
 )
 header_values = st.sampled_from(
     ["5", "05", "-1", "x\r\nEvil: 1", "a\tb", "\0", "\x7f", "é", "Ω", "", "9" * 20]

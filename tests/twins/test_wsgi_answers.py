@@ -170,6 +170,49 @@ def test_bodies_that_may_not_be_are_not_sent_and_closed(serve, status, kind):
     assert kind is list or bodies[0].closed == 1
 
 
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("body", [[], [b"not sent"], [b"not", b"sent"]])
+def test_204_has_no_content_length_whatever_the_application_says(serve, body, native):
+    """RFC 9110 §8.6. The second and third answers are made of headers that have been sent before."""
+    headers = [*TEXT, ("Content-Length", "8"), ("X-After", "1")]
+
+    def application(environ, start_response):
+        start_response("204 No Content", headers)
+        return body
+
+    loop = serve((lambda request: (204, headers, body)) if native else application, native)
+    for _ in range(3):
+        answer = loop.ask(PATH_INFO="/")
+        assert answer.head == b"Status: 204 No Content\r\nContent-Type: text/plain\r\nX-After: 1"
+        assert (answer.body, answer.app_status) == (b"", 0)
+    assert loop.said == []
+
+
+def test_other_statuses_keep_a_content_length_without_a_body(serve):
+    def application(environ, start_response):
+        start_response("304 Not Modified", [("Content-Length", "8")])
+        return []
+
+    assert serve(application).ask(PATH_INFO="/").head == b"Status: 304 Not Modified\r\nContent-Length: 8"
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("name", ["Connection", "keep-alive", "TE", "Transfer-Encoding", "UPGRADE", "Proxy-Connection"])
+def test_headers_about_a_connection_are_refused_as_pep_3333_wants(serve, name, native):
+    headers = [*TEXT, (name, "close")]
+
+    def application(environ, start_response):
+        start_response("200 OK", headers)
+        return [b"text"]
+
+    loop = serve((lambda request: (200, headers, b"text")) if native else application, native)
+    for _ in range(3):
+        answer = loop.ask(PATH_INFO="/")
+        assert (answer.status, answer.body) == (500, b"500 Internal Server Error\n")
+        assert f"\r\n{name}:".lower().encode() not in answer.head.lower()
+    assert sum(f"header {name!r} is the front end's alone" in said for said in loop.said) == 3
+
+
 @pytest.mark.parametrize("end", ["whole", "error", "abort", "gone", "HEAD", "too long"])
 def test_close_is_called_once_whatever_ends_the_answer(serve, end):
     def pieces():
