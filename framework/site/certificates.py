@@ -203,8 +203,8 @@ def _openssl(command: list[str], complaint: str, keep: tuple[int, ...] = ()) -> 
 def make_self_signed(certificate: Path, key: Path, names: Iterable[str], days: int = SELF_SIGNED_DAYS) -> None:
     """A new key (P-256, mode 0600) and a certificate for `names` that it signs itself, for development.
 
-    Neither file may be there. Their folders are root's or the caller's, and so are the links on the way: nobody else
-    can have the key put elsewhere, or exchange it. Raises CertificateError.
+    Neither file may be there; both are made, or none. Their folders are root's or the caller's, and so are the links on
+    the way: nobody else can have the key put elsewhere, or exchange it. Raises CertificateError.
     """
     kinds = [f"{'IP' if _is_address(name) else 'DNS'}:{name.strip('[]')}" for name in names]
     folders: list[int] = []
@@ -214,8 +214,12 @@ def make_self_signed(certificate: Path, key: Path, names: Iterable[str], days: i
             if file.name in os.listdir(folders[-1]):
                 raise CertificateError(f"{file} is there already", "remove it first, or name others in the site file")
         made = _new_pair(kinds, days)
-        for file, folder, content, mode in zip((certificate, key), folders, made, (0o644, 0o600), strict=True):
-            _create(file, folder, content, mode)
+        _create(certificate, folders[0], made[0], 0o644)
+        try:
+            _create(key, folders[1], made[1], 0o600)
+        except CertificateError:
+            os.unlink(certificate.name, dir_fd=folders[0])
+            raise
     finally:
         for number in folders:
             os.close(number)

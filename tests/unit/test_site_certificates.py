@@ -92,6 +92,12 @@ def test_a_host_that_is_not_there_or_has_no_certificate(folder: Path, capsys: py
         make_self_signed(folder / "no/a.pem", folder / "no/a.key", ["a"])
 
 
+def test_where_the_key_cannot_be_written_no_certificate_is_left_in_the_way(tmp_path: Path) -> None:
+    with pytest.raises(CertificateError, match="File exists"):
+        make_self_signed(tmp_path / "both.pem", tmp_path / "both.pem", ["a"])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root, who could be misled")
 @pytest.mark.parametrize(
     ("owner", "mode", "reason"), [(65534, 0o755, "belongs to uid 65534"), (0, 0o777, "can be written by others")]
