@@ -22,6 +22,7 @@ from framework.process.launcher import Launch, start
 from framework.process.logs import LineBuffer, Output, RateLimit, level_of
 from framework.process.notify import Receiver
 from framework.process.parts import Part
+from framework.process.proof import read_status
 from framework.process.runfiles import kill_session, write_file
 from framework.process.spec import MAX_TABLE_BYTES
 
@@ -132,8 +133,14 @@ class Child:
         return scoreboard.read(self._scoreboard) if self._scoreboard >= 0 else []
 
     def signal(self, number: signal.Signals) -> None:
-        """A signal to the process itself, which passes it on to its own as it sees fit."""
+        """A signal to the process itself, which passes it on to its own as it sees fit.
+
+        The first of a pid namespace does not notice what it has no handler for yet (pid_namespaces(7)): it is ended, as
+        others are by such a signal.
+        """
         if self.health.pid:
+            if self.part.contained and not _catches(self.health.pid, number):
+                number = signal.SIGKILL
             try:
                 os.kill(self.health.pid, number)
             except ProcessLookupError:
@@ -275,6 +282,13 @@ class Child:
             "view": list(self.part.view.covers) if self.part.view is not None else [],
             **traffic_of(scoreboard.read(self._scoreboard, ended=True) if self._scoreboard >= 0 else [], self._counts),
         }
+
+
+def _catches(pid: int, number: int) -> bool:
+    try:
+        return bool(int(read_status(pid)["SigCgt"], 16) >> (number - 1) & 1)
+    except (OSError, KeyError):  # it has ended
+        return False
 
 
 def traffic_of(workers: list[scoreboard.Worker], counts: Counts) -> dict[str, Any]:

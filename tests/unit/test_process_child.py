@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import select
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,7 +19,7 @@ from framework.process.counts import Counts
 from framework.process.logs import Output
 from framework.process.parts import Part
 from framework.process.poller import Poller
-from framework.process.privileges import caller
+from framework.process.privileges import caller, resolve
 
 
 @pytest.fixture
@@ -82,3 +85,31 @@ def test_the_supervisor_takes_the_descriptors_that_it_may_have() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "(512, 512)\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "how"), [("exec sleep 60", -signal.SIGKILL), ("trap 'exit 3' TERM; echo ready; cat", 3)]
+)
+def test_who_is_first_in_a_namespace_ends_also_when_told_before_it_has_a_handler(program: str, how: int) -> None:
+    """The kernel drops the signal then (pid_namespaces(7))."""
+    poller = Poller()
+    rights = resolve("nobody") if os.geteuid() == 0 else caller()
+    part = Part("web", "frontend", ("/bin/sh", "-c", program), rights, "/", {}, "", contained=True)
+    child = Child(part, Output(), poller.watch, poller.unwatch)
+    given, end = os.pipe()
+    child.start(part.launch({0: given}, (), {}))
+    try:
+        if "ready" in program:
+            poller.work_off(time.monotonic() + 20, lambda: bool(child.health.lines))
+        child.signal(signal.SIGTERM)
+        os.close(end)  # what cat waits for, so that the shell gets to its trap
+        handle = os.pidfd_open(child.health.pid)
+        noticed = bool(select.select([handle], [], [], 20)[0])
+        os.close(handle)
+    finally:
+        child.kill()
+        _, status = os.waitpid(child.health.pid, 0)
+        child.close()
+        os.close(given)
+    assert noticed
+    assert os.waitstatus_to_exitcode(status) == how
