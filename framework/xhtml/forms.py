@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from framework.xhtml.attributes import label_of
 from framework.xhtml.formats import FORMATS, TYPED_ONLY, sent
@@ -65,7 +66,8 @@ class _Attributes:
         self._object = values
 
     def __contains__(self, name: str) -> bool:
-        return not name.startswith("_") and hasattr(self._object, name)
+        missing = _Attributes  # callable, as methods are, which are no values
+        return not name.startswith("_") and not callable(getattr(self._object, name, missing))
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self._object, name)
@@ -401,8 +403,8 @@ class Form(FormPart):
         # An empty action is not allowed; leaving it out means the same (HTML §4.10.18.6).
         if errors is not None and not hasattr(errors, "items"):
             raise TypeError(f"errors are a mapping from names of fields to what is wrong, not {errors!r:.60}")
-        if values is not None and not hasattr(values, "__getitem__"):
-            values = _Attributes(values)
+        if values is not None and not (hasattr(values, "__getitem__") and hasattr(values, "get")):
+            values = dict(values) if hasattr(values, "keys") else _Attributes(values)
         super().__init__("form", action=action if action != "" else None, method=method, **attributes)
         self._params = params
         self.state = FormState(values if values is not None else {}, errors or {}, prefix or self.id or "")
@@ -422,7 +424,8 @@ class Form(FormPart):
             if hasattr(type(root), "forms"):
                 number = root.forms = root.forms + 1
             else:
-                number = sum(element.tag == "form" for element in root.walk())
+                counted = _forms_of_parts.get(root)
+                number = _forms_of_parts[root] = _count_forms(root) if counted is None else counted + 1
             self.state.prefix = "field" if number == 1 else f"field{number}"
 
     def add_error_summary(self, heading: Content = "Please check what you typed", **attributes: Any) -> Element | None:
@@ -459,6 +462,23 @@ class Form(FormPart):
             if label.tag == "label" and label.get("for") == field.id:
                 return _without_mark(label)
         return ""
+
+
+_forms_of_parts: WeakKeyDictionary[Element, int] = WeakKeyDictionary()
+"""How many forms there are in parts of pages, by their roots."""
+
+
+def _count_forms(root: Element) -> int:
+    """The forms below an element, without those of rows that are not made yet."""
+    from framework.xhtml.rows import Rows
+
+    number, stack = 0, [root]
+    while stack:
+        element = stack.pop()
+        number += element.tag == "form"
+        if not isinstance(element, Rows):
+            stack.extend(child for child in element._children if isinstance(child, Element))
+    return number
 
 
 def _without_mark(label: Element) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -201,11 +203,45 @@ def test_values_of_an_object(page: Document) -> None:
         page.body.add_form(errors=["wrong"])  # type: ignore[arg-type]
 
 
+class Named(NamedTuple):
+    name: str
+    size: int = 3
+
+
+def test_values_of_a_row(page: Document) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.row_factory = sqlite3.Row
+        row = database.execute("SELECT 'sda' AS name, 3 AS size").fetchone()
+    for values in (Named("sda"), row):  # which have methods: "index", "keys"
+        form = page.body.add_form(values=values)
+        assert form.add_text("name", "Name").get("value") == "sda"
+        assert form.add_select("size", "Size", [1, 3]).find("[selected]").text == "3"  # type: ignore[union-attr]
+        assert form.add_text("else", "Else", "given").get("value") == "given"
+        assert form.add_text("index", "Index").get("value") is None
+
+
 def test_form_in_a_part_of_a_page() -> None:
     part = Fragment()
     ids = [part.add_form().add_text("a", "A").id for _ in range(2)]
     assert ids == ["field-a", "field2-a"]
     assert str(Element("div").add_form("/x").add_text("a", "A")) == '<input type="text" id="field-a" name="a"/>'
+
+
+def test_forms_in_a_part_of_a_page_leave_its_rows_alone() -> None:
+    called: list[int] = []
+    part = Fragment()
+    part.add_table([{"a": 1}], formats={"a": lambda value: called.append(value) or value})
+    ids = [part.add("div").add_form().add_text("a", "A").id for _ in range(3)]
+    assert (called, ids) == ([], ["field-a", "field2-a", "field3-a"])
+    assert "<td" in str(part)
+
+
+def test_forms_in_a_part_of_a_page_do_not_look_at_all_of_it_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Fragment(*(Element("p") for _ in range(50)))
+    part.add_form()
+    monkeypatch.setattr(Element, "walk", None)
+    monkeypatch.setattr("framework.xhtml.forms._count_forms", None)
+    assert part.add_form().add_text("a", "A").id == "field2-a"
 
 
 def test_form_in_a_parsed_page(page: Document) -> None:
