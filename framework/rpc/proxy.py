@@ -238,13 +238,15 @@ class Proxy:
         return _answer_script(module.text(home, asked=asked), version, is_kept=asked == module.version)
 
     def _home(self, request: Request, folder: str) -> str:
-        """The address of the functions as seen from a file in this folder."""
+        """The address of the functions as seen from a file in this folder; "" where they are not there."""
         from framework.app import encode_path
 
-        found = request.app.urls.match(folder) if folder and request.app is not None else None
-        if found is not None and found[0].handler is self:
-            return "../" + encode_path(folder.rpartition("/")[2])
-        return "./"
+        if request.app is not None:
+            for place, home in ((folder, "../" + encode_path(folder.rpartition("/")[2])), (f"{folder}/", "./")):
+                found = request.app.urls.match(place) if place else None
+                if found is not None and found[0].handler is self:
+                    return home
+        return ""
 
     def _answer_own_module(
         self, request: Request, secret: str | None, module: Module, home: str, asked: str

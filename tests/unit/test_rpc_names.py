@@ -187,3 +187,8 @@ def test_an_older_page_works_where_it_fits_and_is_told_where_not(tmp_path: Path,
     for error, kind in ((gone, "MethodNotFound"), (nested, "MethodNotFound"), (other, "InvalidParams")):
         assert error[:2] == [kind, True]
         assert re.search("the server's functions have changed: reload the page", error[2])
+
+
+def test_a_path_of_its_own_may_look_like_a_file_of_a_proxy() -> None:
+    app = App([(r"/api/proxy\.mjs$", PROXIES["rpc"])])
+    assert "{ url: new URL(import.meta.url.split(/[?#]/)[0]).href" in app_caller.call(app, "/api/proxy.mjs").text
