@@ -13,6 +13,7 @@ import html
 import importlib.machinery
 import itertools
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,8 @@ def reports(folder: Path) -> list[pytest.TestReport]:
         wrong = all_wrong(paths)
     except pytest.skip.Exception as error:
         return [report("written pages", "skipped", (__file__, 0, f"Skipped: {error.msg}"))]
+    except (RuntimeError, subprocess.TimeoutExpired) as error:  # told as one failure beside the other tests' results
+        return [report("written pages", "failed", f"The pages that tests wrote were not checked: {error}")]
     by_test: dict[str, list[str]] = {}
     for path, messages in sorted(wrong.items()):
         shown = [*messages[:TOLD], f"… and {len(messages) - TOLD} more" if len(messages) > TOLD else ""]

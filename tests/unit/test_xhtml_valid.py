@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import calls_application
+import npm_package
 import nu_validator
 import pytest
 import written_pages
@@ -152,18 +154,21 @@ globals().update((name, value) for name, value in vars(shared).items() if name.s
 """
 
 
+def run_of_its_own(folder: Path, tests: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A run of pytest with the check at its end (tests/conftest.py)."""
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "test_pages.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-q"]
+    command += ["-p", "no:cacheprovider", *options, str(folder)]
+    inherited = {name: value for name, value in os.environ.items() if name != written_pages.FOLDER}
+    environment = {**inherited, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+
+
 @pytest.mark.timeout(300)
 def test_wrong_page_fails_the_test_that_wrote_it(tmp_path: Path) -> None:
-    """The check at the end of a run (tests/conftest.py), in a run of its own."""
     nu_validator.jar()
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "test_pages.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-q"]
-    command += ["-p", "no:cacheprovider", "-k", "not not_run", str(tmp_path)]
-    environment = {name: value for name, value in os.environ.items() if name != written_pages.FOLDER}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=240
-    )
+    done = run_of_its_own(tmp_path, TESTS, "-k", "not not_run")
     failed = re.findall(r"^FAILED \S*test_pages.py::(\w+)", done.stdout, re.MULTILINE)
     assert sorted(failed) == ["test_bytes", "test_found_right", "test_stream", "test_text"], done.stdout + done.stderr
     assert "4 failed, 8 passed, 1 deselected" in done.stdout
@@ -171,3 +176,33 @@ def test_wrong_page_fails_the_test_that_wrote_it(tmp_path: Path) -> None:
     assert done.stdout.count("as XML: Element “p” not allowed as child of element “ul”") == 3
     assert "as HTML: Bad value “no language” for attribute “lang”" in done.stdout
     assert done.returncode == 1
+
+
+ONE = """
+from framework.xhtml import Document
+def test_page(): str(Document("t"))
+def test_fails(): assert not "of its own"
+"""
+
+
+@pytest.mark.timeout(300)
+def test_checker_that_fails_is_one_failure_beside_the_others(tmp_path: Path) -> None:
+    if shutil.which("java") is None:
+        pytest.skip("needs java")
+    done = run_of_its_own(tmp_path, ONE, NU_VALIDATOR_JAR=str(tmp_path / "none.jar"))
+    assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "The pages that tests wrote were not checked: the checker failed" in done.stdout
+    assert "test_pages.py::test_fails" in done.stdout
+    assert done.returncode == 1
+
+
+@pytest.mark.timeout(300)
+def test_checker_that_cannot_be_fetched_is_a_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which STRICT, in CI, makes a failure."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm")
+    monkeypatch.setattr(npm_package, "TOOLS", tmp_path)
+    for name, value in {"registry": "http://127.0.0.1:9", "fetch_retries": "0"}.items():
+        monkeypatch.setenv(f"npm_config_{name}", value)
+    with pytest.raises(pytest.skip.Exception, match="npm did not fetch vnu-jar"):
+        npm_package.installed("node", nu_validator.PACKAGE, "vnu-jar/build/dist/vnu.jar")
