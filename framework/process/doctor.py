@@ -109,6 +109,7 @@ def examine(site: Site, parts: list[Part], answer: dict[str, Any]) -> list[Exami
     for part in parts:
         told = running.get(part.name, {"pid": None, "processes": []})
         examined = _from_kernel(part, told["processes"])
+        examined.where = told.get("where", part.where)  # which an option of `sitectl run` may have moved
         examined.sleeps = told.get("state") == "asleep"
         if examined.sleeps:
             examined.notes.append("on demand, asleep until somebody asks for it: nothing of it can be examined")
@@ -188,7 +189,7 @@ def _group_name(gid: int) -> str:
 
 
 def _try_all(site: Site, part: Part, parts: list[Part], answer: dict[str, Any], examined: Examined) -> None:
-    wanted = list(_attempts(site, part, parts, answer))
+    wanted = list(dict.fromkeys(_attempts(site, part, parts, answer)))
     try:
         answers = _probe(part, [(kind, target) for kind, target, _ in wanted])
     except (LaunchError, ValueError, OSError) as error:

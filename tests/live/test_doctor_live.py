@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_site import RunningSite, discard, open_folder, running_site
+from ports import free_port
+from running_site import RunningSite, discard, open_folder
 
 from framework.process import linux
 
@@ -25,9 +26,12 @@ def site() -> Iterator[RunningSite]:
     site.add_backend("two", workers=2, network=True, capabilities=["net_raw"])
     site.add_backend("open", sandbox=False)
     try:
-        with running_site(site):
-            yield site
+        site.setup()
+        site.port = free_port()
+        site.start("--listen", f"127.0.0.1:{site.port}")
+        yield site
     finally:
+        site.remove()
         discard(folder)
 
 
@@ -47,9 +51,11 @@ def test_a_site_as_declared_is_mapped_with_nothing_wider(site: RunningSite) -> N
     told = {part["name"]: part for part in site.status()["parts"]}
     for name, part in parts.items():
         assert part["pids"] == told[name]["processes"]
+        assert part["where"] == told[name]["where"]
         assert (part["uid"], part["user"]) == (told[name]["uid"], told[name]["user"])
         assert part["no_new_privileges"]
         assert part["wider"] == []
+    assert parts["lighttpd"]["where"] == f"127.0.0.1:{site.port}"
     assert parts["two"]["capabilities"] == ["net_raw"]
     assert parts["one"]["capabilities"] == []
     assert [parts[name]["filtered"] for name in ("one", "two", "open")] == [True, True, False]
@@ -57,6 +63,8 @@ def test_a_site_as_declared_is_mapped_with_nothing_wider(site: RunningSite) -> N
 
 def test_what_may_be_done_was_tried(site: RunningSite) -> None:
     parts = report(site)
+    for part in parts.values():
+        assert len(answers(part)) == len(part["tries"])
     one, two = answers(parts["one"]), answers(parts["two"])
     state = site.state_directory
     assert one["write", str(state / "one")]
