@@ -197,6 +197,7 @@ class Keeper:
         old, self._current, self._incoming = self._current, generation, None
         generation.deadline = 0.0
         if self._stopping:
+            self._retired += [old] if old is not None else []  # it has been told, and is waited for
             return
         if old is not None:
             self._retire(old)

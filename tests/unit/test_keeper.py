@@ -289,6 +289,51 @@ def test_what_the_old_generation_has_begun_is_finished_also_when_all_is_stopped(
     assert answers[0].startswith("one")
 
 
+BACK_END = """\
+import os, signal, sys, time
+from framework.process import linux
+first, second, finished = sys.argv[1:]
+is_first = not os.path.exists(first)
+def end(*_):
+    if is_first:
+        time.sleep(1.0)
+        open(finished, "w").close()
+    else:
+        os.write(3, b"READY=1")
+    os._exit(0)
+linux.parent_death_signal(signal.SIGKILL)
+signal.signal(signal.SIGTERM, end)
+if is_first:
+    os.write(3, b"READY=1")
+open(first if is_first else second, "w").close()
+while True:
+    time.sleep(60)
+"""
+
+
+def test_a_new_generation_that_is_ready_while_all_is_stopped_does_not_cut_what_the_old_one_finishes(
+    tmp_path: Path,
+) -> None:
+    files = [tmp_path / name for name in ("first", "second", "finished")]
+    command = (sys.executable, "-c", BACK_END, *map(str, files))
+    program = (
+        "import os, sys; from framework.process.keeper import Keeper; "
+        "os.closerange(3, 20); "
+        f"sys.exit(Keeper({command!r}, b'', (0, ''), dict(os.environ), '').run())"
+    )
+    keeper = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **interpreter_variables()})
+    try:
+        eventually("the first serves", files[0].exists)
+        keeper.send_signal(signal.SIGHUP)
+        eventually("the second starts", files[1].exists)
+        keeper.terminate()
+        assert keeper.wait(PATIENCE) == 0
+    finally:
+        keeper.kill()
+        keeper.wait()
+    assert files[2].exists()
+
+
 def test_a_first_start_that_fails_ends_with_the_back_ends_exit_code(unit: Unit) -> None:
     unit.write("one", more="1 / 0")
     unit.start()
