@@ -39,6 +39,14 @@ class Listener(_socket.socket):
         descriptor, address = self._accept()  # type: ignore[attr-defined]
         return socket.socket(self.family, self.type, self.proto, fileno=descriptor), address
 
+    def get_inheritable(self) -> bool:
+        """Whether a program that this process executes has it, too."""
+        return os.get_inheritable(self.fileno())
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """Say so."""
+        os.set_inheritable(self.fileno(), inheritable)
+
     def __enter__(self) -> Self:
         return self
 

@@ -50,5 +50,7 @@ def _timer(seconds: float) -> int:
     times = (ctypes.c_long * 4)(whole, rest, whole, rest)  # the interval, then the first time: seconds and nanoseconds
     if number < 0 or library.timerfd_settime(number, 0, times, None) < 0:
         error = ctypes.get_errno()
+        if number >= 0:
+            os.close(number)
         raise OSError(error, f"timerfd: {os.strerror(error)}")
     return number

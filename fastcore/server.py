@@ -134,6 +134,8 @@ def serve(
         raise ValueError(f"min_workers is from 0 to workers, not {min_workers} of {workers}")
     if not idle_exit > 0:
         raise ValueError(f"idle_exit is more than 0 seconds, not {idle_exit}")
+    if heartbeat is not None and not heartbeat[0] > 0:
+        raise ValueError(f"heartbeat is more than 0 seconds, not {heartbeat[0]}")
     unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles or isinstance(roles, str):
         raise ValueError(f"roles are some of {', '.join(ROLES)}, not {', '.join(unknown) or repr(roles)}")

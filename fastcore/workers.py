@@ -216,6 +216,6 @@ class Prefork:
 
 
 def _name(number: int) -> str:
-    from signal import Signals
-
-    return Signals(number).name
+    """SIGKILL; of a real-time signal that has no name its number. Nothing is imported: there may be no descriptors."""
+    names = (name for name in dir(signal) if name.startswith("SIG") and "_" not in name)
+    return next((name for name in names if getattr(signal, name) == number), f"signal {number}")

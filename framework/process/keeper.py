@@ -20,6 +20,7 @@ import sys
 import time
 
 from framework.process import notify
+from framework.process.health import describe_exit
 from framework.process.poller import Poller
 
 TYPE_CHECKING = False  # as in typing, whose import costs every back end half a megabyte
@@ -326,9 +327,8 @@ class Keeper:
         if generation is self._incoming:
             self._incoming = None
             if self._current is not None:
-                how = f"ended with exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
                 if not self._stopping:
-                    self._settle("serving", generation.complaint or how)
+                    self._settle("serving", generation.complaint or describe_exit(code))
                     self._reload_again()
                 return
         else:

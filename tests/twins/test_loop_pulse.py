@@ -85,3 +85,10 @@ def test_a_timer_that_is_looked_at_too_early_does_nothing():
     pulse = Pulse(3600.0, lambda: pytest.fail("it was not due"))
     pulse()
     pulse.close()
+
+
+def test_a_time_that_the_kernel_refuses_leaves_no_descriptor():
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="timerfd"):
+        Pulse(-1.0, print)
+    assert os.listdir("/proc/self/fd") == before

@@ -244,6 +244,7 @@ def test_where_new_code_does_not_come_up_the_old_goes_on(unit: Unit) -> None:
         ({"more": "1 / 0"}, "cannot import 'web': ZeroDivisionError"),
         ({"health": "503 No"}, "is not healthy: /health answers 503 No"),
         ({"more": "os.kill(os.getpid(), signal.SIGKILL)"}, "killed by SIGKILL"),
+        ({"more": "os.kill(os.getpid(), 40)"}, "killed by signal 40"),
         ({"more": "os._exit(3)"}, "ended with exit code 3"),
     ]
     with asking(unit) as answers:
