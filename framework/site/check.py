@@ -261,13 +261,23 @@ def _check_state(backend: Backend, account: Account, findings: Findings) -> None
 
 
 def _check_readable(
-    account: Account, path: Path, what: str, findings: Findings, place: tuple[str | int, ...], key: str
+    account: Account,
+    path: Path,
+    what: str,
+    findings: Findings,
+    place: tuple[str | int, ...],
+    key: str,
+    level: Level = "error",
 ) -> bool:
-    """False, with the reason noted, where `account` cannot read `path`. A closed folder above it is only noted."""
+    """False, with the reason noted, where `account` cannot read `path`. A closed folder above it is only noted.
+
+    level  "note" for a folder that only has to be there: what is closed is shown to the account at the start
+    """
     try:
         wanted = access.READ | (access.ENTER if path.is_dir() else 0)
         if not access.may(account, path, wanted):
-            findings.note(place, key, f"{account.name} cannot read {what} {path}", _chmod_hint(path))
+            shown = "sitectl run as root shows it all the same; else " if level == "note" else ""
+            findings.note(place, key, f"{account.name} cannot read {what} {path}", shown + _chmod_hint(path), level)
             return False
         closed = access.first_closed(account, path)
     except OSError as error:
@@ -336,7 +346,7 @@ def _check_backend(site: Site, backend: Backend, findings: Findings) -> None:
     _check_groups(backend, findings)
     if backend.working_directory is not None:
         place, key = (*table, "working_directory"), f"backend.{backend.name}.working_directory"
-        _check_readable(account, backend.working_directory, "the working directory", findings, place, key)
+        _check_readable(account, backend.working_directory, "the working directory", findings, place, key, "note")
     _check_application(backend, account, findings)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from framework.process.privileges import PrivilegeError, resolve
+from framework.process.view import Tree, plan
 from framework.site import Site, SiteError, load
 from framework.site.check import check_site
 
@@ -85,11 +86,18 @@ def test_a_group_that_the_system_does_not_have_is_found_by_check(tmp_path: Path)
     assert "groupadd --system no-such-group" in found.hint
 
 
-def test_a_working_directory_that_its_user_cannot_enter_is_found_by_check(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root, whose folders are closed to others")
+def test_a_closed_working_directory_is_noted_since_its_user_is_shown_it_all_the_same(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    site = read(tmp_path, 'working_directory = "closed"')
-    assert any(problem.key == "backend.status.working_directory" for problem in check_site(site)) == (os.geteuid() == 0)
+    site = read(tmp_path, f'working_directory = "{closed}"')
+    (found,) = [problem for problem in check_site(site) if problem.key == "backend.status.working_directory"]
+    assert found.level == "note"
+    assert "cannot read the working directory" in found.reason
+    rights = resolve("daemon")
+    view = plan([Tree(str(closed))], "daemon", rights.uid, rights.gid, rights.groups)
+    assert view is not None
+    assert str(closed) in view.directories or str(closed) in view.covers
 
 
 def test_supplementary_groups_are_those_of_the_account_and_those_declared() -> None:
