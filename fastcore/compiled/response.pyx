@@ -156,7 +156,7 @@ cdef int put_headers(Buffer* out, object headers, long long* declared) except -1
         if name.left < 1 or not all_are(name, NAME_CHARACTER) or not all_are(value, VALUE_CHARACTER):
             return 1
         if equals_lowered(name, b"status", 6) or is_of_connection(name):
-            return 1
+            return 1  # the twin refuses the one, and leaves the others out
         if equals_lowered(name, b"content-length", 14):
             length = read_length(value)
             if length < 0 or (declared[0] >= 0 and declared[0] != length):
@@ -226,9 +226,8 @@ cpdef tuple build_head(object status, object headers, str reason="", long long b
 
     Args:
         status: 200 to 999. With 204 there is no Content-Length, though the headers declare one (RFC 9110 §8.6).
-        headers: pairs of text, latin-1. Refused are `Status`, which is made here, and those about a connection
-            (RFC 9110 §7.6.1, RFC 3875 §6.3.4, PEP 3333): Connection, Keep-Alive, Proxy-Connection, TE,
-            Transfer-Encoding, Upgrade.
+        headers: pairs of text, latin-1. `Status`, which is made here, is refused. Those about a connection (RFC 9110
+            §7.6.1, PEP 3333) are left out: Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade.
         reason: the reason phrase; the registered one where it is empty.
         body_length: bytes of the whole body where that is known: declared if the headers do not; else -1.
 

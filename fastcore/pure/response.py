@@ -64,9 +64,8 @@ def build_head(
 
     Args:
         status: 200 to 999. With 204 there is no Content-Length, though the headers declare one (RFC 9110 §8.6).
-        headers: pairs of text, latin-1. Refused are `Status`, which is made here, and those about a connection
-            (RFC 9110 §7.6.1, RFC 3875 §6.3.4, PEP 3333): Connection, Keep-Alive, Proxy-Connection, TE,
-            Transfer-Encoding, Upgrade.
+        headers: pairs of text, latin-1. `Status`, which is made here, is refused. Those about a connection (RFC 9110
+            §7.6.1, PEP 3333) are left out: Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade.
         reason: the reason phrase; the registered one where it is empty.
         body_length: bytes of the whole body where that is known: declared if the headers do not; else -1.
 
@@ -85,7 +84,7 @@ def build_head(
         if lowered == "status":
             raise ResponseError("the status is given as a number, not as a 'Status' header")
         if lowered in _CONNECTION_HEADERS:
-            raise ResponseError(f"header {name!r} is the front end's alone: it is about a connection, not an answer")
+            continue
         if lowered == "content-length":
             declared = _declared_length(value, declared)
             if status == 204:
