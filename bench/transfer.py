@@ -141,10 +141,8 @@ def render(result: dict[str, Any]) -> str:
         lines.append(f"| {name} | {' | '.join(_cells(row[kind]) for kind in KINDS)} |")
     size = result["settings"]["size"]
     rounds = min(result["settings"]["rounds"], 5)
-    how = (
-        f"{size / GIB:g} GiB on one connection over a unix socket, "
-        f"medians of {rounds} rounds, of each the best of up to {TURNS} transfers"
-    )
+    turns = f"rounds, of each the best of up to {TURNS} transfers" if "turns" in result["settings"] else "transfers"
+    how = f"{size / GIB:g} GiB on one connection over a unix socket, medians of {rounds} {turns}"
     return "\n".join([*lines, "", facts(result, how), *notes(result)])
 
 
