@@ -139,7 +139,9 @@ def test_line_27_new_requests_do_not_hold_up_an_answer_that_has_begun(server):
         sock.sendall(wire.request(1, PATH_INFO="/many", QUERY_STRING="40,1000") + short)
         data = b""
         while sum(data.count(wire.record(wire.END, number, bytes(8))) for number in range(1, 62)) < 61:
-            data += sock.recv(1 << 20)
+            piece = sock.recv(1 << 20)
+            assert piece, "the connection has ended"
+            data += piece
     order = [record.id for record in wire.records(data) if record.type == wire.STDOUT and record.content]
     assert order.count(1) == 40
     assert order[: order.index(41)].count(1) >= 35, "the answer that had begun waited for the new ones"
