@@ -67,7 +67,10 @@ class Column:
 
     def cell(self, value: Any) -> Element:
         """The cell for a value."""
-        content, number = self.content(value)
+        return self.cell_of(*self.content(value))
+
+    def cell_of(self, content: Content, number: bool) -> Element:
+        """The cell for what `content` gave."""
         cell = Element("th" if self.header else "td", content)
         if self.header:
             cell.set(scope="row")
@@ -156,7 +159,7 @@ class Plan:
                     text += f"{number_start if number else start}{escape_text(content)}{end}"
                 else:
                     parts: list[str] = []
-                    column.cell(value)._write(parts)
+                    column.cell_of(content, number)._write(parts)
                     text += "".join(parts)
         return text + "</tr>"
 

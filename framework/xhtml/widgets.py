@@ -125,7 +125,13 @@ class Widgets:
         """The URL for what may be a handler."""
         if not callable(href) and params is None:
             return href
-        get_url = getattr(getattr(self, "root", None), "get_url", None)
+        root: Any = getattr(self, "root", None)
+        get_url = getattr(root, "get_url", None)
+        if get_url is None and root is not None and not hasattr(type(root), "get_url"):
+            raise ValueError(
+                f"{href!r} is a handler, whose URL is known only where a Document(get_url=request.get_url) is: "
+                f"let the <{root.tag}> stand in it first, or give the URL"
+            )
         if get_url is None:
             raise ValueError(
                 f"{href!r} is a handler, and this page does not know how to find its URL: "

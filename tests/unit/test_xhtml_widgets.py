@@ -311,3 +311,24 @@ def test_nice_number_is_just_above(span: float) -> None:
 )
 def test_short_numbers(value: float, text: str) -> None:
     assert short(value) == text
+
+
+def test_a_cell_is_made_once_each_time_it_is_written() -> None:
+    made: list[int] = []
+
+    def render(value: int) -> Element:
+        made.append(value)
+        return Element("b", value)
+
+    page = Document("Table")
+    page.body.add_table([{"a": 1}, {"a": 2}], formats={"a": render})
+    assert '<td class="number"><b>2</b></td>' in str(page)
+    assert made == [1, 2]
+
+
+def test_a_handler_needs_a_page() -> None:
+    page = Document("Page")
+    with pytest.raises(ValueError, match="let the <li> stand in it first"):
+        Element("li").add_anchor("One", "home", params={})
+    with pytest.raises(ValueError, match="make it with Document"):
+        page.body.add_anchor("One", "home", params={})
