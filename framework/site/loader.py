@@ -54,7 +54,10 @@ def _read(file: Path) -> str:
         with file.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise refused("no such file", "name the site file: sitectl check SITE.toml") from None
+        raise refused(
+            "no such file",
+            "name the site file, as in 'sitectl check SITE.toml'; docs/site.md begins with the smallest one",
+        ) from None
     except OSError as error:
         raise refused(f"cannot be read: {error.strerror}") from None
     if len(content) > MAX_FILE_BYTES:

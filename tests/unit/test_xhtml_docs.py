@@ -52,7 +52,7 @@ def test_the_examples_of_the_guide_run() -> None:
         if "Badge" in block:
             names["page"] = page
         exec(compile(block, "docs/xhtml.md", "exec", dont_inherit=True), names)
-        if "Proxy" in block:
+        if "services" in block:
             assert names["page"].check() == []
     assert names["disks"](request).check() == []
     assert '<p>State: <span class="badge success">running</span></p>' in str(page)
