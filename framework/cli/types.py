@@ -14,7 +14,7 @@ Write TypeScript declarations of all remote functions.
 
 For each proxy a file BACKEND.d.ts, or BACKEND-NAME.d.ts where a back end has several; the same text is served beside
 the module, at its path + /proxy.d.ts. Each application is imported for that, by a process of its own that runs as
-the back end's user. Exit status 1 where an application cannot be imported.
+the back end's user (without root, as you). Exit status 1 where an application cannot be imported.
 
 examples:
   sitectl types site.toml                    all of them on standard output
