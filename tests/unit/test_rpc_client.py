@@ -14,9 +14,9 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
+import wsgiref_server
 from hypothesis import given
 from hypothesis import strategies as st
 from loop_thread import LoopThread
@@ -85,31 +85,12 @@ APP = App([("/rpc$", Proxy({**FUNCTIONS, "processes": Processes()}))])
 Connect = Callable[..., Client]
 
 
-class QuietHandler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.0"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def get_stderr(self) -> Any:
-        import io
-
-        return io.StringIO()
-
-
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[str, ...]]]:
     """The same application behind FastCGI and behind HTTP."""
-    server = make_server("127.0.0.1", 0, APP, handler_class=QuietHandler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that has left
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     twin = implementation.twin("compiled" if implementation.accelerated else "pure")
-    with LoopThread(twin, APP, tmp_path_factory.mktemp("s")) as loop:
-        yield {"http": (f"http://127.0.0.1:{server.server_port}/rpc",), "socket": (f"unix:{loop.path}", "/rpc")}
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with wsgiref_server.served(APP) as url, LoopThread(twin, APP, tmp_path_factory.mktemp("s")) as loop:
+        yield {"http": (f"{url}/rpc",), "socket": (f"unix:{loop.path}", "/rpc")}
 
 
 @pytest.fixture(params=["http", "socket"])

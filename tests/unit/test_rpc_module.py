@@ -8,11 +8,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import app_caller
 import pytest
 import rpc_node
+import wsgiref_server
 
 from framework import App, HTTPError, Request, Response
 from framework.handlers import methods
@@ -112,21 +112,11 @@ APP = App(
 )
 
 
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, APP, handler_class=QuietHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with wsgiref_server.served(APP) as url:
+        yield url
+        released.set()
 
 
 def run_node(folder: Path, script: str) -> Any:

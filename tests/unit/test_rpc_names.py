@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import app_caller
 import pytest
 import rpc_node
+import wsgiref_server
 
 from framework import App, Request
 from framework.rpc import Proxy
@@ -136,20 +135,10 @@ def test_each_session_has_its_own_file() -> None:
         assert app_caller.call(App([("/rpc$", proxy)]), path, headers=headers).status == 403
 
 
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, APP, handler_class=QuietHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with wsgiref_server.served(APP) as url:
+        yield url
 
 
 def run_as(folder: Path, url: str, script: str) -> Any:

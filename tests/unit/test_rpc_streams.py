@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import app_caller
 import pytest
 import rpc_node
+import wsgiref_server
 
 from framework import App
 from framework.rpc import Progress, Proxy, RPCError, streams
@@ -146,26 +145,10 @@ def str_line(value: Any) -> bytes:
     return str(value).encode()
 
 
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def get_stderr(self) -> Any:
-        import io
-
-        return io.StringIO()
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, APP, handler_class=QuietHandler)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that has left
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with wsgiref_server.served(APP) as url:
+        yield url
 
 
 @rpc_node.needs_node

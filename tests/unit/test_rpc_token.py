@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import app_caller
 import pytest
 import rpc_node
+import wsgiref_server
 
 from framework import App, Request
 from framework.rpc import Proxy
@@ -91,20 +90,10 @@ def test_what_is_no_token_is_an_error_of_the_server(secret: Any, caplog: pytest.
     assert "16 to 1000" in caplog.text
 
 
-class QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def address() -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, APP, handler_class=QuietHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with wsgiref_server.served(APP) as url:
+        yield url
 
 
 @rpc_node.needs_node
