@@ -240,7 +240,7 @@ def test_the_supervisor_loads_no_application_no_http_and_no_fastcgi(site: Runnin
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     allowed = re.compile(
-        r"framework(\.(cli|process|site|frontends)(\..*)?)?|framework\.(mounts|urls|errors)"
+        r"framework(\.(cli|process|site|frontends)(\..*)?)?|framework\.(mounts|urls|errors|folders)"
         r"|fastcore|fastcore\.(scoreboard|values)"  # its reading end: plain data, bounded
     )
     assert [name for name in loaded if not allowed.fullmatch(name)] == []
