@@ -5,6 +5,7 @@ It has names of its own, as files beside the Proxy: proxy.VERSION.mjs, which is 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -37,16 +38,14 @@ class Module:
     __slots__ = ("_names", "_source", "_target", "_usual", "version")
 
     def __init__(self, functions: Mapping[str, RemoteFunction], limits: CallLimits) -> None:
-        from orjson import dumps
-
         self._source = read_client()
         safe = [name for name, function in functions.items() if function.safe]
         signatures = "\n".join(function.describe() for function in functions.values())
         text = f"{self._source}\n{signatures}\n{safe}\n{limits.batch}"
         self.version = _version_of(text.encode())
         self._target: dict[str, Any] = {"version": self.version, "safe": safe, "batch": limits.batch}
-        self._names = dumps(list(functions)).decode()
-        self._usual = self._text("", "", "")
+        self._names = list(functions)
+        self._usual = b""  # made when it is asked for: a page that only names the module needs no orjson
 
     def text(self, home: str = "", *, asked: str = "", token: str = "") -> bytes:
         """What is served.
@@ -60,7 +59,11 @@ class Module:
         """
         if asked == self.version:
             asked = ""
-        return self._text(home, asked, token) if home or asked or token else self._usual
+        if home or asked or token:
+            return self._text(home, asked, token)
+        if not self._usual:
+            self._usual = self._text("", "", "")
+        return self._usual
 
     def _text(self, home: str, asked: str, token: str) -> bytes:
         from orjson import dumps
@@ -68,7 +71,7 @@ class Module:
         target = {**({"token": token} if token else {}), **self._target, **({"version": asked} if asked else {})}
         url = f"new URL({dumps(home).decode()}, import.meta.url).href" if home else _HERE
         known = f"{{ url: {url}, ...{dumps(target).decode()} }}"
-        made = f'open({known}, "")' if asked else f"bind({known}, {self._names})"
+        made = f'open({known}, "")' if asked else f"bind({known}, {dumps(self._names).decode()})"
         return f"{self._source}export default {made};\n".encode()
 
 
@@ -90,8 +93,7 @@ def _version_of(data: bytes) -> str:
 
 def read_client(name: str = "client.js") -> str:
     """A module without its comments and indentation, which nobody needs to load."""
-    from importlib.resources import files
-
-    text = (files("framework.rpc") / name).read_text(encoding="utf-8")
-    lines = (line.strip() for line in text.splitlines())
+    # Not by importlib.resources, which imports zipfile, tempfile and what these need: 2 MB of each back end.
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+        lines = [line.strip() for line in file]
     return "".join(f"{line}\n" for line in lines if line and not line.startswith(("//", "/**", "*")))
