@@ -28,8 +28,7 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
 FUZZ = [*SANITIZERS, "-fno-sanitize=pointer-overflow", "-fsanitize=fuzzer-no-link"]
 # Errors from gcc 14 on, whatever older ones say.
 STRICT = ["-Werror=incompatible-pointer-types", "-Werror=int-conversion", "-Werror=implicit-function-declaration"]
-# The release has no unwind tables, which cost every process memory and serve C backtraces alone: those are for the debug
-# flavour.
+# The release has no unwind tables, which cost every process memory: C backtraces are for the debug flavour.
 COMPILE_FLAGS = {
     "fuzz": ["-O1", "-gline-tables-only", "-UNDEBUG", *FUZZ],
     "sanitize": ["-O1", "-g", "-UNDEBUG", *STRICT, *SANITIZERS],
